@@ -1,0 +1,25 @@
+"""vaecodec: a learned image codec with a real file format.
+
+>>> import vaecodec                                          # doctest: +SKIP
+>>> data = vaecodec.encode(PIL.Image.open("photo.png"))      # doctest: +SKIP
+>>> vaecodec.decode(data).save("decoded.png")                # doctest: +SKIP
+"""
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vaecodec.codec import decode, encode
+    from vaecodec.container import Header, probe
+    from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
+
+__version__ = "0.1.0"
+__all__ = ["FormatError", "Header", "ImageError", "ModelError", "VaecodecError", "decode", "encode", "probe"]
+
+_HOMES = {"encode": "codec", "decode": "codec", "probe": "container", "Header": "container"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load on first use, so that `vaecodec info` starts without numpy or an inference engine."""
+    if name not in __all__:
+        raise AttributeError(f"module 'vaecodec' has no attribute {name!r}")
+    return getattr(import_module(f"vaecodec.{_HOMES.get(name, 'errors')}"), name)

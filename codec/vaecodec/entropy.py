@@ -1,0 +1,100 @@
+"""Symbols <-> bytes: range coding with integer probability tables (constriction's 32-bit range coder).
+
+Symbols are coded grouped by table, so that each table codes one run. A symbol at either end of its table is followed,
+after all runs, by how far it lies beyond: the number of bits of (excess + 1) less one, then the bits below the highest.
+"""
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from vaecodec.errors import FormatError
+
+Ints = npt.NDArray[np.int32]
+TOTAL = 2**24  # frequencies of a table sum to this
+LENGTHS = 16  # an excess has at most 16 bits
+
+_queue, _model = constriction.stream.queue, constriction.stream.model
+
+
+class Tables:
+    """Frequency tables over the integers -h..h, one half-width h a table.
+
+    half_width: (n,); frequency: the n tables one after the other, each of 2h + 1 positive integers summing to 2^24.
+    """
+
+    def __init__(self, half_width: npt.NDArray[np.integer], frequency: npt.NDArray[np.integer]):
+        self.half_width = half_width.astype(np.int32)
+        ends = np.cumsum(2 * self.half_width + 1)
+        self.frequencies = [f.astype(np.int64) for f in np.split(frequency, ends[:-1])]
+        # constriction adds one to each and scales by (2^24 - n) / sum, which is exactly 1 for frequencies less one.
+        self.models = [_model.Categorical((f - 1).astype(np.float64), perfect=False) for f in self.frequencies]
+
+
+class Encoder:
+    """Writes symbols; `finish` gives the bytes."""
+
+    def __init__(self) -> None:
+        self._coder = _queue.RangeEncoder()
+
+    def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: Ints) -> Ints:
+        """index: (n,) the table of each symbol; symbols: (n,). Returns the symbols as the decoder will see them."""
+        symbols = np.clip(symbols, -(2**15), 2**15)
+        order, counts = _runs(index, len(tables.models))
+        half = np.repeat(tables.half_width, counts)
+        by_run = symbols[order]
+        clipped = np.clip(by_run, -half, half)
+        positions, at = clipped + half, 0
+        for model, count in zip(tables.models, counts.tolist(), strict=True):
+            if count:
+                self._coder.encode(positions[at : at + count], model)
+                at += count
+        beyond = np.abs(clipped) == half
+        excess = (np.abs(by_run) - half)[beyond] + 1
+        if excess.size:
+            lengths = np.frexp(excess)[1].astype(np.int32) - 1
+            self._coder.encode(lengths, _model.Uniform(LENGTHS))
+            for length in range(1, LENGTHS):
+                values = excess[lengths == length] - (1 << length)
+                if values.size:
+                    self._coder.encode(values.astype(np.int32), _model.Uniform(1 << length))
+        return symbols
+
+    def finish(self) -> bytes:
+        return bytes(self._coder.get_compressed().astype("<u4").tobytes())
+
+
+class Decoder:
+    """Reads what an Encoder wrote. Raises FormatError where the bytes cannot be what any encoder wrote."""
+
+    def __init__(self, data: bytes | memoryview):
+        if len(data) % 4:
+            raise FormatError("is damaged: its coded data is not a whole number of words")
+        self._coder = _queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+
+    def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: None = None) -> Ints:
+        """index: (n,) the table of each symbol. Returns the symbols (n,)."""
+        order, counts = _runs(index, len(tables.models))
+        half = np.repeat(tables.half_width, counts)
+        try:
+            runs = [self._coder.decode(model, count)
+                    for model, count in zip(tables.models, counts.tolist(), strict=True) if count]
+            by_run = np.concatenate(runs) - half if runs else half
+            beyond = np.flatnonzero(np.abs(by_run) == half)
+            if beyond.size:
+                excess = np.zeros(beyond.size, np.int32)
+                lengths = self._coder.decode(_model.Uniform(LENGTHS), beyond.size)
+                for length in range(1, LENGTHS):
+                    here = np.flatnonzero(lengths == length)
+                    if here.size:
+                        excess[here] = self._coder.decode(_model.Uniform(1 << length), here.size) + (1 << length) - 1
+                by_run[beyond] += np.sign(by_run[beyond]) * excess
+        except AssertionError:
+            raise FormatError("is damaged: its coded data is not valid for its model") from None
+        out = np.empty_like(by_run)
+        out[order] = by_run
+        return out
+
+
+def _runs(index: npt.NDArray[np.integer], tables: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Stable order that groups symbols by table, and the length of each group."""
+    return np.argsort(index, kind="stable"), np.bincount(index, minlength=tables)

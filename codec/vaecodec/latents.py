@@ -1,0 +1,73 @@
+"""The walk through one tile's latents that encoder and decoder share: z, then four steps of y."""
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecodec.entropy import Decoder, Encoder
+from vaecodec.networks import CELL, STEPS, Y_FRACTION, Floats, Networks
+from vaecodec.tiling import CELL_Y, CELL_Z, cells
+
+
+@dataclass(frozen=True)
+class Latents:
+    """y: (m, h, w) quantized latent in 1/64, h = ceil(H/16); z: (channels, h, w) symbols, h = ceil(H/64). Both int32."""
+
+    y: npt.NDArray[np.int32]
+    z: npt.NDArray[np.int32]
+
+    def checksum(self) -> int:
+        """CRC-32 of y, then z, as little-endian int32 in C order: what a decoder must arrive at."""
+        return zlib.crc32(self.z.astype("<i4").tobytes(), zlib.crc32(self.y.astype("<i4").tobytes()))
+
+
+def walk(networks: Networks, quality: float, size: tuple[int, int], coder: Encoder | Decoder,
+         wanted: tuple[Floats, npt.NDArray[np.int32]] | None = None) -> Latents:
+    """Code the latents of a tile of `size` (height, width) pixels: all of them are the coder's when it decodes,
+    `wanted` (y, z of `Networks.analyse`) when it encodes."""
+    h, w = (cells(side, CELL_Y) for side in size)
+    zh, zw = (cells(side, CELL_Z) for side in size)
+    group = networks.m // STEPS
+    target, target_z = wanted if wanted else (None, None)
+
+    z_index = np.repeat(np.arange(networks.channels_z, dtype=np.uint8), zh * zw)
+    z = coder.code(networks.z_tables, z_index, target_z.reshape(-1) if target_z is not None else None)  # type: ignore[arg-type]
+    z = z.reshape(-1, zh, zw)
+
+    y = np.zeros((networks.m, 4 * zh, 4 * zw), np.float32)
+    p, mean, index = networks.hyper_synthesis(z, quality)
+    inside = _inside(h, w, 2 * zh, 2 * zw)
+    for step in range(STEPS):
+        if step:
+            mean, index = networks.context(step, p, y, quality)
+        symbols = None
+        if target is not None:
+            here = np.stack([target[part] for part in _parts(step, group)])
+            symbols = np.rint(here - mean * np.float32(1 / Y_FRACTION)).astype(np.int32)
+        if inside is None:
+            coded = coder.code(networks.y_tables, index.reshape(-1), symbols.reshape(-1) if symbols is not None else None)  # type: ignore[arg-type]
+            value = mean + coded.reshape(mean.shape) * np.float32(Y_FRACTION)
+        else:
+            mask = np.broadcast_to(inside, index.shape)
+            coded = coder.code(networks.y_tables, index[mask], symbols[mask] if symbols is not None else None)  # type: ignore[arg-type]
+            value = mean
+            value[mask] += coded * np.float32(Y_FRACTION)
+        for position, part in enumerate(_parts(step, group)):
+            y[part] = value[position]
+    return Latents(y[:, :h, :w].astype(np.int32), z)
+
+
+def _parts(step: int, group: int) -> list[tuple[slice, slice, slice]]:
+    """For each of the four positions of a 2x2 cell: the latents (channels, rows, columns) that this step codes there."""
+    return [(slice((step ^ i) * group, (step ^ i) * group + group), slice(row, None, 2), slice(column, None, 2))
+            for i, (row, column) in enumerate(CELL)]
+
+
+def _inside(h: int, w: int, rows: int, columns: int) -> npt.NDArray[np.bool_] | None:
+    """(4, 1, rows, columns): which latents lie in the picture's h x w cells and so are coded; None when all do."""
+    if h == 2 * rows and w == 2 * columns:
+        return None
+    grid = np.zeros((2 * rows, 2 * columns), bool)
+    grid[:h, :w] = True
+    return np.stack([grid[row::2, column::2] for row, column in CELL])[:, None]

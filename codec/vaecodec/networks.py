@@ -1,0 +1,136 @@
+"""The networks of one model: ONNX graphs run by ONNX Runtime, and the integer tables beside them.
+
+g_a, h_a and g_s are float and only decide what is sent and how it looks. h_s and the context model are integer: their
+values are whole numbers below 2^24 held in float32, so that every engine gives the same ones (docs/EXACTNESS.md).
+"""
+import hashlib
+import json
+import os
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from vaecodec.entropy import Tables
+from vaecodec.errors import ModelError
+
+STEPS = 4
+CELL = ((0, 0), (1, 1), (0, 1), (1, 0))  # (row, column) of the four positions of a 2x2 cell
+Z_FRACTION = 16  # z_hat is held in 1/16
+Y_FRACTION = 64  # means and y_hat are held in 1/64
+MODELS = Path(__file__).parent / "models"
+GRAPHS = ("g_a", "g_s", "h_a", "h_s", "context_1", "context_2", "context_3")
+
+Floats = npt.NDArray[np.float32]
+
+
+class Networks:
+    """One model folder. Latent grids: y at 1/16 (padded to whole z cells), z at 1/64 of the picture."""
+
+    def __init__(self, folder: Path, threads: int = 0):
+        self.folder, self.threads = folder, threads
+        try:
+            self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+            self.id = str(self.manifest["id"])
+            with np.load(folder / "tables.npz", allow_pickle=False) as f:
+                self.tables = {name: f[name] for name in f.files}
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{folder}: is not a model folder ({error})") from None
+        self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
+        self.z_tables = Tables(self.tables["z_half_width"], self.tables["z_frequency"])
+        self.m, self.channels_z = self.tables["bias_scale"].shape[1], len(self.tables["z_median"])
+
+    @cached_property
+    def _sessions(self) -> dict[str, onnxruntime.InferenceSession]:
+        return {}
+
+    def _run(self, graph: str, feeds: dict[str, Any]) -> list[Any]:
+        session = self._sessions.get(graph)
+        if session is None:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self.threads
+            options.log_severity_level = 3
+            path = self.folder / f"{graph}.onnx"
+            try:
+                session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            except Exception as error:  # ONNX Runtime's own exceptions share no base class
+                raise ModelError(f"{path}: cannot be loaded ({str(error).splitlines()[0]})") from None
+            self._sessions[graph] = session
+        result: list[Any] = session.run(None, feeds)
+        return result
+
+    def _row(self, name: str, quality: float) -> npt.NDArray[Any]:
+        """A quality table's row, (1, C, 1, 1): quality 1..100 runs over the anchors; integers interpolate exactly."""
+        table = self.tables[name]
+        span = 9900
+        i, rest = divmod((round(quality * 100) - 100) * (len(table) - 1), span)
+        row, upper = table[i], table[min(i + 1, len(table) - 1)]
+        if table.dtype.kind == "f":
+            mixed = (row * ((span - rest) / span) + upper * (rest / span)).astype(np.float32)
+        else:
+            # The integer quotient first: a float division of such sums could round a tie differently.
+            total = row.astype(np.int64) * (span - rest) + upper.astype(np.int64) * rest
+            mixed = ((total + span // 2) // span).astype(np.float32)
+        return mixed.reshape(1, -1, 1, 1)
+
+    def analyse(self, image: npt.NDArray[np.uint8], quality: float) -> tuple[Floats, npt.NDArray[np.int32]]:
+        """image: (H, W, 3), sides multiples of 64. Returns y (m, H/16, W/16) and the symbols of z (channels, H/64, W/64)."""
+        y, = self._run("g_a", {"image": image, "gain": np.exp(self._row("log_gain_a", quality)),
+                               "gain_y": np.exp(self._row("log_gain_y", quality))})
+        z, = self._run("h_a", {"y": y})
+        median = self.tables["z_median"].reshape(-1, 1, 1) / np.float32(Z_FRACTION)
+        return y[0], np.rint(z[0] - median).astype(np.int32)
+
+    def hyper_synthesis(self, z: npt.NDArray[np.int32], quality: float) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
+        """z: symbols (channels, h, w). Returns p (1, P, 4h, 4w) and, for step 0, means and table indices.
+
+        Both are (4, m/4, 2h, 2w): position in the 2x2 cell, channel of the group coded there, row, column of the cell.
+        """
+        fixed = (z * Z_FRACTION + self.tables["z_median"].reshape(-1, 1, 1)).astype(np.float32)
+        p, mean, index = self._run("h_s", {"z": fixed[None], "bias_h": self._row("bias_h", quality),
+                                           "bias_scale": self._row("bias_scale", quality)})
+        return p, mean, index
+
+    def context(self, step: int, p: Floats, y: Floats, quality: float) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        """Means and table indices of step 1, 2 or 3, given y (m, 4h, 4w) in 1/64, zero where not yet coded."""
+        mean, index = self._run(f"context_{step}", {"p": p, "y": y[None], "bias_scale": self._row("bias_scale", quality)})
+        return mean, index
+
+    def synthesise(self, y: Floats, quality: float) -> npt.NDArray[np.uint8]:
+        """y: (m, h, w) in 1/64. Returns pixels (16h, 16w, 3)."""
+        image, = self._run("g_s", {"y": y[None], "gain": np.exp(self._row("log_gain_s", quality)),
+                                   "gain_y": np.exp(-self._row("log_gain_y", quality)) / np.float32(Y_FRACTION)})
+        pixels: npt.NDArray[np.uint8] = image
+        return pixels
+
+
+def content_id(folder: Path) -> str:
+    """Eight hexadecimal digits: the start of SHA-256 over the names and hashes of a model folder's files."""
+    digest = hashlib.sha256()
+    for name in sorted([f"{g}.onnx" for g in GRAPHS] + ["tables.npz"]):
+        digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()[:8]
+
+
+def default_model() -> str:
+    """Id of the model that `encode` uses when none is named."""
+    return (MODELS / "default").read_text().strip()
+
+
+@lru_cache(maxsize=8)
+def load(model: str | None = None, threads: int = 0) -> Networks:
+    """Networks by id (8 hexadecimal digits, looked up among the packaged models and in $VAECODEC_MODELS) or by folder.
+
+    threads: of the inference engine; 0 means one a core. Raises ModelError.
+    """
+    name = model or default_model()
+    places = [MODELS / name, Path(name)]
+    if os.environ.get("VAECODEC_MODELS"):
+        places.insert(1, Path(os.environ["VAECODEC_MODELS"]) / name)
+    for folder in places:
+        if (folder / "manifest.json").is_file():
+            return Networks(folder, threads)
+    raise ModelError(f"model {name} is not installed")

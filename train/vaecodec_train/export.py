@@ -1,0 +1,145 @@
+"""Writes a model folder for the runtime: ONNX graphs, integer tables and a manifest (docs/FORMAT.md, "The model")."""
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vaecodec import networks
+from vaecodec.entropy import TOTAL, Encoder, Ints, Tables
+from vaecodec.errors import VaecodecError
+from vaecodec.latents import walk
+from vaecodec_train.graphs import all_graphs
+from vaecodec_train.model import LOG_SCALE_MIN, Codec
+from vaecodec_train.quantize import LOG_SCALE_STEP, SCALES, IntegerModel, gaussian_table, quantize
+
+PATCH = 256
+PRIOR_WEIGHT = 200.0  # how many observed symbols the parametric table counts for
+
+Floats = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8]
+
+
+def load_crops(folder: Path, count: int, seed: int = 0) -> list[Pixels]:
+    """`count` random crops (256, 256, 3) of the images in a folder, each from another image where there are enough."""
+    rng = np.random.default_rng(seed)
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in Image.registered_extensions())
+    if not paths:
+        raise VaecodecError(f"{folder}: holds no images to calibrate on")
+    crops: list[Pixels] = []
+    for i in range(3 * count):
+        if len(crops) == count:
+            break
+        with Image.open(paths[int(rng.permutation(len(paths))[0]) if i >= len(paths) else (i * 7919 + seed) % len(paths)]) as f:
+            if min(f.size) < PATCH:
+                continue
+            x, y = (int(rng.integers(0, side - PATCH + 1)) for side in f.size)
+            crops.append(np.asarray(f.convert("RGB").crop((x, y, x + PATCH, y + PATCH))))
+    if not crops:
+        raise VaecodecError(f"{folder}: holds no image of at least {PATCH} x {PATCH} pixels")
+    return crops
+
+
+def batches(crops: list[Pixels], size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
+    """(images, qualities) for calibration; the qualities cover [0, 1] evenly, ends included."""
+    for i in range(0, len(crops), size):
+        part = crops[i : i + size]
+        yield torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).float() / 255, torch.linspace(0, 1, len(part))
+
+
+def to_frequencies(probability: Floats) -> npt.NDArray[np.uint32]:
+    """Positive integers that sum to 2^24, close to the given probabilities."""
+    p = probability / probability.sum()
+    frequency = np.maximum(1, np.floor(p * TOTAL)).astype(np.int64)
+    frequency[np.argmax(frequency)] += TOTAL - frequency.sum()
+    return frequency.astype(np.uint32)
+
+
+def refit(prior: list[Floats], counts: list[Floats]) -> list[Floats]:
+    """Observed counts, smoothed by the parametric table; an end of a table also stands for everything beyond it."""
+    return [(PRIOR_WEIGHT * p / p.sum() + n) for p, n in zip(prior, counts, strict=True)]
+
+
+def z_prior(model: Codec) -> list[Floats]:
+    """Tables of z from the learned factorized prior, as wide as holds all but 2^-20 of each side."""
+    tables = []
+    with torch.no_grad():
+        median = model.prior_z._get_medians().reshape(-1, 1, 1)
+        values = torch.arange(-255, 256).float()
+        likelihood = model.prior_z._likelihood(values[None, None] + median)
+        p = likelihood[0] if isinstance(likelihood, tuple) else likelihood
+        for row in p[:, 0].double().numpy():
+            seen = np.flatnonzero(row > 2**-20)
+            half = max(2, int(np.abs(seen - 255).max())) if seen.size else 2
+            tables.append(np.maximum(row[255 - half : 256 + half], 1e-12))
+    return tables
+
+
+class Counter(Encoder):
+    """Stands in for the range coder and counts the symbols of each table."""
+
+    def __init__(self, *kinds: Tables) -> None:
+        super().__init__()
+        self.counts = {id(t): [np.zeros(2 * h + 1) for h in t.half_width] for t in kinds}
+
+    def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: Ints) -> Ints:
+        half = tables.half_width[index]
+        positions = np.clip(symbols, -half, half) + half
+        for table in np.unique(index):
+            seen = np.bincount(positions[index == table], minlength=2 * tables.half_width[table] + 1)
+            self.counts[id(tables)][table] += seen
+        return symbols
+
+
+def write_tables(folder: Path, model: Codec, integers: IntegerModel, y: list[Floats], z: list[Floats]) -> None:
+    def flat(tables: list[Floats]) -> npt.NDArray[np.uint32]:
+        return np.concatenate([to_frequencies(t) for t in tables])
+
+    gains = {name: getattr(model, name).detach().numpy() for name in ("log_gain_a", "log_gain_s", "log_gain_y")}
+    np.savez(folder / "tables.npz", z_median=integers.z_median, bias_h=integers.bias_h, bias_scale=integers.bias_scale,
+             y_half_width=np.array([len(t) // 2 for t in y], np.uint16), y_frequency=flat(y),
+             z_half_width=np.array([len(t) // 2 for t in z], np.uint16), z_frequency=flat(z), **gains)
+
+
+def write_manifest(folder: Path, model: Codec, figures: dict[str, object]) -> str:
+    model_id = networks.content_id(folder)
+    manifest = {"id": model_id, "config": dataclasses.asdict(model.config), "figures": figures,
+                "lambda": [model.config.lambda_min, model.config.lambda_max]}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return model_id
+
+
+def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, object]) -> Path:
+    """Quantize on `crops`, refit the probability tables on them, and write `out`/<model id>/. Returns that folder."""
+    if len(crops) < 8:
+        raise VaecodecError(f"calibration needs at least 8 images of {PATCH} x {PATCH} pixels, not {len(crops)}")
+    out.mkdir(parents=True, exist_ok=True)
+    integers = quantize(model, list(batches(crops[:64])))
+    y = [gaussian_table(float(np.exp(LOG_SCALE_MIN + i * LOG_SCALE_STEP))) for i in range(SCALES)]
+    z = z_prior(model)
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        folder = Path(name)
+        for file, data in all_graphs(model, integers).items():
+            (folder / file).write_bytes(data)
+        write_tables(folder, model, integers, y, z)
+        write_manifest(folder, model, {})
+        nets = networks.Networks(folder)
+        counter = Counter(nets.y_tables, nets.z_tables)
+        for i, crop in enumerate(crops):
+            quality = 1 + 99 * (i * 0.6180339887 % 1)  # evenly spread, whatever the order of the crops
+            walk(nets, quality, crop.shape[:2], counter, nets.analyse(crop, quality))
+        counts_y, counts_z = counter.counts[id(nets.y_tables)], counter.counts[id(nets.z_tables)]
+        # Residuals are symmetric: counting both signs together halves the noise of the tables.
+        write_tables(folder, model, integers, refit(y, [(n + n[::-1]) / 2 for n in counts_y]), refit(z, counts_z))
+        target = out / write_manifest(folder, model, figures)
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(folder, target)
+    return target

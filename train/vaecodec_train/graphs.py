@@ -1,0 +1,254 @@
+"""Writes the networks as ONNX graphs: float ones with float16 weights, integer ones with int8 weights."""
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from vaecodec.networks import CELL, STEPS
+from vaecodec_train.model import Analysis, Codec, GatedBlock, Synthesis
+from vaecodec_train.quantize import LIMIT, IntegerConv, IntegerModel
+
+Array = npt.NDArray[Any]
+MEAN_LIMIT = 2**20
+OPSET, IR_VERSION = 18, 9  # old enough for every ONNX Runtime that we support
+
+
+class Graph:
+    """Collects nodes; every method takes and returns names of tensors."""
+
+    def __init__(self, name: str):
+        self.name, self.nodes, self.weights = name, [], {}  # type: ignore[var-annotated]
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+        self._count = 0
+
+    def input(self, name: str, kind: int, shape: Sequence[int | str]) -> str:
+        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def output(self, tensor: str, name: str, kind: int, rank: int) -> None:
+        self.nodes.append(helper.make_node("Identity", [tensor], [name]))
+        self.outputs.append(helper.make_tensor_value_info(name, kind, [f"{name}_{i}" for i in range(rank)]))
+
+    def const(self, value: Array, name: str | None = None) -> str:
+        self._count += 1
+        name = name or f"c{self._count}"
+        self.weights[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        self._count += 1
+        out = f"t{self._count}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [out], **attributes))
+        return out
+
+    def ints(self, *values: int) -> str:
+        return self.const(np.array(values, np.int64))
+
+    def clip(self, x: str, low: float, high: float) -> str:
+        return self.op("Clip", x, self.const(np.float32(low)), self.const(np.float32(high)))  # type: ignore[arg-type]
+
+    def conv(self, x: str, weight: str, bias: str, depthwise: int = 0) -> str:
+        """depthwise: number of channels, or 0 for a 1x1 convolution."""
+        if depthwise:
+            return self.op("Conv", x, weight, bias, kernel_shape=[3, 3], pads=[1] * 4, group=depthwise)
+        return self.op("Conv", x, weight, bias, kernel_shape=[1, 1])
+
+    def float_conv(self, x: str, conv: nn.Conv2d, rows: slice = slice(None), scale: float = 1, shift: float = 0) -> str:
+        """conv(x) * scale + shift, of some of the output channels; the weights are stored as float16."""
+        assert conv.bias is not None
+        weight = self.const(conv.weight.detach().numpy()[rows].astype(np.float16))
+        bias = conv.bias.detach().numpy()[rows].astype(np.float32) * np.float32(scale) + np.float32(shift)
+        weight = self.op("Cast", weight, to=TensorProto.FLOAT)
+        if scale != 1:
+            weight = self.op("Mul", weight, self.const(np.float32(scale)))  # type: ignore[arg-type]
+        return self.conv(x, weight, self.const(bias), conv.groups if conv.groups > 1 else 0)
+
+    def integer_conv(self, x: str, name: str, conv: IntegerConv, rows: Array | None = None) -> str:
+        """The exact sum of a layer divided by 2^shift, not yet rounded. Dividing the weights instead is exact as well."""
+        stored = {"weight": conv.weight, "bias": conv.bias, "shift": conv.shift}
+        names = {}
+        for part, value in stored.items():
+            tensor = f"{name}.{part}"
+            if tensor not in self.weights:
+                self.const(value, tensor)
+            if rows is not None:
+                tensor = self.op("Gather", tensor, self.const(rows.astype(np.int64)), axis=0)
+            names[part] = self.op("Cast", tensor, to=TensorProto.FLOAT)
+        unit = self.op("Pow", self.const(np.float32(0.5)), names["shift"])  # type: ignore[arg-type]
+        bias = self.op("Mul", names["bias"], unit)
+        weight = self.op("Mul", names["weight"], self.op("Reshape", unit, self.ints(-1, 1, 1, 1)))
+        groups = conv.weight.shape[0] if conv.weight.shape[2] == 3 else 0
+        return self.conv(x, weight, bias, groups)
+
+    def integer_layer(self, x: str, name: str, conv: IntegerConv, relu: bool = False, add_to: str | None = None) -> str:
+        """clamp(round(conv(x)) + add_to), or with ReLU."""
+        out = self.op("Round", self.integer_conv(x, name, conv))
+        if add_to is not None:
+            out = self.op("Add", out, add_to)
+        return self.clip(out, 0 if relu else -LIMIT, LIMIT)
+
+    def silu(self, x: str) -> str:
+        return self.op("Mul", x, self.op("Sigmoid", x))
+
+    def shuffle(self, x: str, factor: int = 2) -> str:
+        return self.op("DepthToSpace", x, blocksize=factor, mode="CRD")
+
+    def unshuffle(self, x: str, channels: int) -> str:
+        """Torch's pixel_unshuffle by 2; ONNX's SpaceToDepth orders the channels differently."""
+        x = self.op("SpaceToDepth", x, blocksize=2)  # (offset, c) -> torch wants (c, offset)
+        order = np.arange(4 * channels).reshape(4, channels).T.reshape(-1)
+        return self.op("Gather", x, self.const(order.astype(np.int64)), axis=1)
+
+    def finish(self) -> bytes:
+        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, list(self.weights.values()))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
+                                  producer_name="vaecodec-train")
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString())
+
+
+def gated_block(g: Graph, x: str, block: GatedBlock) -> str:
+    inner = g.float_conv(g.silu(g.float_conv(x, block.mix_in)), block.spatial)
+    x = g.op("Add", x, g.float_conv(inner, block.mix_out))
+    half = block.project.in_channels
+    gate = g.silu(g.float_conv(x, block.expand, slice(half)))
+    value = g.float_conv(x, block.expand, slice(half, None))
+    return g.op("Add", x, g.float_conv(g.op("Mul", gate, value), block.project))
+
+
+def analysis(g_a: Analysis) -> bytes:
+    """g_a.onnx: image (H, W, 3) uint8, gain, gain_y -> y (1, m, H/16, W/16)."""
+    n, m = g_a.stem.out_channels, g_a.head.out_channels
+    g = Graph("g_a")
+    image = g.input("image", TensorProto.UINT8, ["H", "W", 3])
+    gain = g.input("gain", TensorProto.FLOAT, [1, n, 1, 1])
+    gain_y = g.input("gain_y", TensorProto.FLOAT, [1, m, 1, 1])
+    # (H, W, 3) -> (1, 192, H/8, W/8), channel order (colour, row, column), while the samples are still bytes.
+    rows = g.op("Reshape", image, g.op("Concat", g.ints(-1, 8), g.op("Div", g.op("Shape", image, start=1, end=2), g.ints(8)),
+                                       g.ints(8, 3), axis=0))
+    x = g.op("Transpose", rows, perm=[4, 1, 3, 0, 2])
+    x = g.op("Reshape", x, g.op("Concat", g.ints(1, 192), g.op("Shape", x, start=3, end=5), axis=0))
+    x = g.op("Sub", g.op("Mul", g.op("Cast", x, to=TensorProto.FLOAT), g.const(np.float32(1 / 255))), g.const(np.float32(0.5)))  # type: ignore[arg-type]
+    x = g.float_conv(x, g_a.stem)
+    for block in g_a.fine:
+        x = gated_block(g, x, block)  # type: ignore[arg-type]
+    x = g.float_conv(g.unshuffle(g.op("Mul", x, gain), n), g_a.down.conv)
+    for block in g_a.coarse:
+        x = gated_block(g, x, block)  # type: ignore[arg-type]
+    g.output(g.op("Mul", g.float_conv(x, g_a.head), gain_y), "y", TensorProto.FLOAT, 4)
+    return g.finish()
+
+
+def synthesis(g_s: Synthesis) -> bytes:
+    """g_s.onnx: y (1, m, h, w) in 1/64, gain, gain_y -> image (16h, 16w, 3) uint8."""
+    n, m = g_s.head.in_channels, g_s.stem.in_channels
+    g = Graph("g_s")
+    y = g.input("y", TensorProto.FLOAT, [1, m, "h", "w"])
+    gain = g.input("gain", TensorProto.FLOAT, [1, n, 1, 1])
+    gain_y = g.input("gain_y", TensorProto.FLOAT, [1, m, 1, 1])
+    x = g.float_conv(g.op("Mul", y, gain_y), g_s.stem)
+    for block in g_s.coarse:
+        x = gated_block(g, x, block)  # type: ignore[arg-type]
+    x = g.op("Mul", g.shuffle(g.float_conv(x, g_s.up.conv)), gain)
+    for block in g_s.fine:
+        x = gated_block(g, x, block)  # type: ignore[arg-type]
+    x = g.clip(g.op("Round", g.float_conv(x, g_s.head, scale=255, shift=127.5)), 0, 255)
+    x = g.op("Cast", x, to=TensorProto.UINT8)
+    size = g.op("Shape", x, start=2, end=4)
+    x = g.op("Reshape", x, g.op("Concat", g.ints(3, 8, 8), size, axis=0))
+    x = g.op("Transpose", x, perm=[3, 1, 4, 2, 0])
+    x = g.op("Reshape", x, g.op("Concat", g.op("Mul", size, g.ints(8)), g.ints(3), axis=0))
+    g.output(x, "image", TensorProto.UINT8, 3)
+    return g.finish()
+
+
+def hyper_analysis(h_a: nn.Sequential) -> bytes:
+    """h_a.onnx: y (1, m, 4h, 4w) -> z (1, channels, h, w), in float: it only decides what is sent."""
+    g = Graph("h_a")
+    y = g.input("y", TensorProto.FLOAT, [1, h_a[0].in_channels, "h", "w"])  # type: ignore[list-item]
+    x = g.float_conv(g.op("Mul", y, g.const(np.float32(0.25))), h_a[0])  # type: ignore[arg-type]
+    for block, down in ((h_a[1], h_a[2]), (h_a[3], h_a[4])):
+        b: Any = block
+        inner = g.float_conv(g.op("Relu", g.float_conv(x, b.mix_in)), b.spatial)
+        x = g.op("Add", x, g.float_conv(inner, b.mix_out))
+        x = g.op("Add", x, g.float_conv(g.op("Relu", g.float_conv(x, b.expand)), b.project))
+        d: Any = down
+        x = g.float_conv(g.unshuffle(x, d.conv.in_channels // 4), d.conv)
+    g.output(x, "z", TensorProto.FLOAT, 4)
+    return g.finish()
+
+
+def integer_block(g: Graph, x: str, name: str, convs: dict[str, IntegerConv]) -> str:
+    inner = g.integer_layer(x, f"{name}.mix_in", convs[f"{name}.mix_in"], relu=True)
+    inner = g.integer_layer(inner, f"{name}.spatial", convs[f"{name}.spatial"])
+    x = g.integer_layer(inner, f"{name}.mix_out", convs[f"{name}.mix_out"], add_to=x)
+    inner = g.integer_layer(x, f"{name}.expand", convs[f"{name}.expand"], relu=True)
+    return g.integer_layer(inner, f"{name}.project", convs[f"{name}.project"], add_to=x)
+
+
+def head(g: Graph, x: str, name: str, step: int, model: IntegerModel) -> None:
+    """Means and table indices of the quarter of the latents that `step` codes: outputs (4, m/4, h/2, w/2)."""
+    m = model.bias_scale.shape[1]
+    group = m // STEPS
+    bias = g.input("bias_scale", TensorProto.FLOAT, [1, m, 1, 1])
+    parts = []
+    for position, (row, column) in enumerate(CELL):
+        cells = g.op("Slice", x, g.ints(row, column), g.ints(2**31 - 1, 2**31 - 1), g.ints(2, 3), g.ints(2, 2))
+        first = (step ^ position) * group
+        rows = np.concatenate([np.arange(first, first + group), np.arange(m + first, m + first + group)])
+        parts.append(g.integer_conv(cells, name, model.convs[name], rows))
+    both = g.op("Round", g.op("Concat", *parts, axis=0))
+    mean = g.op("Slice", both, g.ints(0), g.ints(group), g.ints(1))
+    log_scale = g.op("Slice", both, g.ints(group), g.ints(2 * group), g.ints(1))
+    groups = g.op("Gather", g.op("Reshape", bias, g.ints(STEPS, group, 1, 1)),
+                  g.ints(*[step ^ position for position in range(STEPS)]), axis=0)
+    log_scale = g.clip(g.op("Add", log_scale, groups), -2048, 2047)
+    place = g.op("Cast", g.op("Add", log_scale, g.const(np.float32(2048))), to=TensorProto.INT32)  # type: ignore[arg-type]
+    g.output(g.clip(mean, -MEAN_LIMIT, MEAN_LIMIT), "mean", TensorProto.FLOAT, 4)
+    g.output(g.op("Gather", g.const(model.scale_index, "scale_index"), place), "index", TensorProto.UINT8, 4)
+
+
+def hyper_synthesis(model: IntegerModel, z: int, p: int) -> bytes:
+    """h_s.onnx: z (1, channels, h, w) in 1/16, bias_h, bias_scale -> p (1, P, 4h, 4w), mean and index of step 0."""
+    g, convs = Graph("h_s"), model.convs
+    x = g.input("z", TensorProto.FLOAT, [1, z, "h", "w"])
+    bias = g.input("bias_h", TensorProto.FLOAT, [1, p, 1, 1])
+    x = g.shuffle(g.integer_layer(g.clip(x, -LIMIT, LIMIT), "h_s.0.conv", convs["h_s.0.conv"]))
+    x = integer_block(g, x, "h_s.1", convs)
+    x = g.shuffle(g.integer_layer(x, "h_s.2.conv", convs["h_s.2.conv"]))
+    x = integer_block(g, x, "h_s.3", convs)
+    x = g.clip(g.op("Add", x, bias), -LIMIT, LIMIT)
+    g.output(x, "p", TensorProto.FLOAT, 4)
+    head(g, x, "prior_head", 0, model)
+    return g.finish()
+
+
+def context(model: IntegerModel, step: int, m: int, p: int, blocks: int) -> bytes:
+    """context_N.onnx, step N = 1, 2, 3: p, y (1, m, h, w) in 1/64, bias_scale -> mean and index of that step."""
+    g, convs, s = Graph(f"context_{step}"), model.convs, step - 1
+    x = g.input("p", TensorProto.FLOAT, [1, p, "h", "w"])
+    y = g.input("y", TensorProto.FLOAT, [1, m, "h", "w"])
+    shift = g.op("Cast", g.const(model.y_shift[s], f"y_shift.{s}"), to=TensorProto.FLOAT)
+    unit = g.op("Reshape", g.op("Pow", g.const(np.float32(0.5)), shift), g.ints(1, -1, 1, 1))  # type: ignore[arg-type]
+    y = g.clip(g.op("Round", g.op("Mul", y, unit)), -LIMIT, LIMIT)
+    seen = g.integer_layer(y, f"context_in.{s}", convs[f"context_in.{s}"])
+    x = g.integer_layer(g.op("Concat", x, seen, axis=1), f"context.{s}.0", convs[f"context.{s}.0"])
+    for b in range(1, blocks + 1):
+        x = integer_block(g, x, f"context.{s}.{b}", convs)
+    head(g, x, f"context.{s}.{blocks + 1}", step, model)
+    return g.finish()
+
+
+def all_graphs(model: Codec, integers: IntegerModel) -> dict[str, bytes]:
+    """Every file of a model folder but the tables and the manifest."""
+    c = model.config
+    graphs = {"g_a": analysis(model.g_a), "g_s": synthesis(model.g_s), "h_a": hyper_analysis(model.h_a),
+              "h_s": hyper_synthesis(integers, c.z, c.p)}
+    for step in range(1, STEPS):
+        graphs[f"context_{step}"] = context(integers, step, c.m, c.p, c.context_blocks)
+    return {f"{name}.onnx": data for name, data in graphs.items()}

@@ -1,0 +1,233 @@
+"""The network: analysis g_a, synthesis g_s, hyper-analysis h_a, hyper-synthesis h_s and a four-step context model.
+
+Variable rate follows gain units (Cui et al. 2021, "Asymmetric gained deep image compression"), the hyperprior
+Ballé et al. 2018 and Minnen et al. 2018, the interleaved context steps He et al. 2022 (ELIC) and Li et al. 2023 (DCVC-DC).
+"""
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from compressai.entropy_models import EntropyBottleneck
+from torch import Tensor
+
+LOG_SCALE_MIN, LOG_SCALE_MAX = math.log(0.11), math.log(128.0)
+STEPS = 4
+CELL = ((0, 0), (1, 1), (0, 1), (1, 0))  # (row, column) of the four positions of a 2x2 cell
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Widths, depths and the range of lambda (CompressAI's unit: loss = R + lambda * 255^2 * MSE)."""
+
+    n: int = 128  # channels at 1/8 resolution
+    k: int = 256  # channels at 1/16 resolution
+    m: int = 256  # latent channels y
+    z: int = 96  # hyper-latent channels
+    p: int = 160  # width of the entropy networks
+    g_a_blocks: tuple[int, int] = (3, 3)  # at 1/8, at 1/16
+    g_s_blocks: tuple[int, int] = (3, 3)
+    context_blocks: int = 1
+    anchors: int = 16  # rows of every quality table
+    lambda_min: float = 0.0009
+    lambda_max: float = 0.12
+
+
+def conv1x1(c_in: int, c_out: int) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, 1)
+
+
+def depthwise(c: int) -> nn.Conv2d:
+    return nn.Conv2d(c, c, 3, padding=1, groups=c)
+
+
+@torch.no_grad()
+def near_zero(conv: nn.Conv2d) -> nn.Conv2d:
+    """Residual branches start small, so that the KLT start survives the first steps."""
+    conv.weight.mul_(0.03)
+    if conv.bias is not None:
+        conv.bias.zero_()
+    return conv
+
+
+class GatedBlock(nn.Module):
+    """Depthwise spatial mixing, then a gated feed-forward layer: 8c^2 multiplications a cell. (B, c, h, w) -> same."""
+
+    def __init__(self, c: int):
+        super().__init__()
+        self.mix_in, self.spatial, self.mix_out = conv1x1(c, c), depthwise(c), near_zero(conv1x1(c, c))
+        self.expand, self.project = conv1x1(c, 4 * c), near_zero(conv1x1(2 * c, c))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.mix_out(self.spatial(F.silu(self.mix_in(x))))
+        gate, value = self.expand(x).chunk(2, 1)
+        return x + self.project(F.silu(gate) * value)
+
+
+class IntegerBlock(nn.Module):
+    """Only 1x1, depthwise, ReLU and addition, so that it can run exactly in small integers: 6c^2. (B, c, h, w) -> same."""
+
+    def __init__(self, c: int):
+        super().__init__()
+        self.mix_in, self.spatial, self.mix_out = conv1x1(c, c), depthwise(c), near_zero(conv1x1(c, c))
+        self.expand, self.project = conv1x1(c, 2 * c), near_zero(conv1x1(2 * c, c))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.mix_out(self.spatial(F.relu(self.mix_in(x))))
+        return x + self.project(F.relu(self.expand(x)))
+
+
+class Down(nn.Module):
+    """(B, c_in, h, w) -> (B, c_out, h/2, w/2)."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__()
+        self.conv = conv1x1(4 * c_in, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pixel_unshuffle(x, 2))
+
+
+class Up(nn.Module):
+    """(B, c_in, h, w) -> (B, c_out, 2h, 2w)."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__()
+        self.conv = conv1x1(c_in, 4 * c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), 2)
+
+
+class Analysis(nn.Module):
+    """g_a: pixels in [0, 1], (B, 3, H, W) -> latent before its gain, (B, m, H/16, W/16)."""
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        self.stem, self.fine = conv1x1(192, c.n), nn.Sequential(*[GatedBlock(c.n) for _ in range(c.g_a_blocks[0])])
+        self.down, self.coarse = Down(c.n, c.k), nn.Sequential(*[GatedBlock(c.k) for _ in range(c.g_a_blocks[1])])
+        self.head = conv1x1(c.k, c.m)
+
+    def forward(self, x: Tensor, gain: Tensor) -> Tensor:
+        return self.head(self.coarse(self.down(self.fine(self.stem(F.pixel_unshuffle(x - 0.5, 8))) * gain)))
+
+
+class Synthesis(nn.Module):
+    """g_s: latent divided by its gain, (B, m, H/16, W/16) -> pixels, about [0, 1], (B, 3, H, W)."""
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        self.stem, self.coarse = conv1x1(c.m, c.k), nn.Sequential(*[GatedBlock(c.k) for _ in range(c.g_s_blocks[1])])
+        self.up, self.fine = Up(c.k, c.n), nn.Sequential(*[GatedBlock(c.n) for _ in range(c.g_s_blocks[0])])
+        self.head = conv1x1(c.n, 192)
+
+    def forward(self, y: Tensor, gain: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.head(self.fine(self.up(self.coarse(self.stem(y))) * gain)), 8) + 0.5
+
+
+class RoundSTE(torch.autograd.Function):
+    """Round half to even, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
+
+
+def ste_round(x: Tensor) -> Tensor:
+    rounded: Tensor = RoundSTE.apply(x)
+    return rounded
+
+
+@dataclass
+class Output:
+    """What one pass of the codec gives; bits are the model's own estimate, never a file size."""
+
+    x_hat: Tensor  # (B, 3, H, W), about [0, 1]
+    bpp: Tensor  # (B,) estimated bits per pixel, y and z
+    bpp_z: Tensor  # (B,) the part of z
+
+
+class Codec(nn.Module):
+    """The whole autoencoder with its entropy model, in float, for training and for export."""
+
+    def __init__(self, config: ModelConfig | None = None):
+        super().__init__()
+        self.config = c = config or ModelConfig()
+        self.g_a, self.g_s = Analysis(c), Synthesis(c)
+        self.h_a = nn.Sequential(conv1x1(c.m, c.z), IntegerBlock(c.z), Down(c.z, c.z), IntegerBlock(c.z), Down(c.z, c.z))
+        self.h_s = nn.Sequential(Up(c.z, c.z), IntegerBlock(c.z), Up(c.z, c.p), IntegerBlock(c.p))
+        self.prior_head = conv1x1(c.p, 2 * c.m)
+        self.context_in = nn.ModuleList([conv1x1(c.m, c.p) for _ in range(STEPS - 1)])
+        self.context = nn.ModuleList([
+            nn.Sequential(conv1x1(2 * c.p, c.p), *[IntegerBlock(c.p) for _ in range(c.context_blocks)],
+                          conv1x1(c.p, 2 * c.m)) for _ in range(STEPS - 1)])
+        self.prior_z = EntropyBottleneck(c.z, init_scale=4)
+        # The quality tables: log-gains of two activations and of y, biases of h_s and of the log-scales.
+        self.log_gain_a = nn.Parameter(torch.zeros(c.anchors, c.n))
+        self.log_gain_s = nn.Parameter(torch.zeros(c.anchors, c.n))
+        self.log_gain_y = nn.Parameter(torch.linspace(0.406, 2.85, c.anchors)[:, None].repeat(1, c.m))
+        self.bias_h = nn.Parameter(torch.zeros(c.anchors, c.p))
+        self.bias_scale = nn.Parameter(torch.zeros(c.anchors, c.m))
+        self._masks: dict[tuple[int, int], Tensor] = {}
+
+    def lmbda(self, q: Tensor) -> Tensor:
+        """Lambda of quality q in [0, 1]."""
+        return self.config.lambda_min * (self.config.lambda_max / self.config.lambda_min) ** q
+
+    def at_quality(self, table: Tensor, q: Tensor) -> Tensor:
+        """Row of a quality table (anchors, C) for each q (B,) in [0, 1], linearly interpolated: (B, C, 1, 1)."""
+        f = q * (self.config.anchors - 1)
+        i = f.floor().clamp(0, self.config.anchors - 2).long()
+        w = (f - i)[:, None]
+        return ((1 - w) * table[i] + w * table[i + 1])[:, :, None, None]
+
+    def step_masks(self, h: int, w: int) -> Tensor:
+        """(4, 1, m, h, w): which quarter of the latents each of the four steps codes."""
+        if (h, w) not in self._masks:
+            mask = torch.zeros(STEPS, STEPS, h, w)
+            for step in range(STEPS):
+                for group in range(STEPS):
+                    row, column = CELL[step ^ group]
+                    mask[step, group, row::2, column::2] = 1
+            self._masks[h, w] = mask.repeat_interleave(self.config.m // STEPS, 1)[:, None].to(self.bias_h.device)
+        return self._masks[h, w]
+
+    def hyper_latent(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantized z and its likelihoods."""
+        z = self.h_a(y * 0.25).float()
+        _, likelihood = self.prior_z(z)
+        median = self.prior_z._get_medians().reshape(1, -1, 1, 1)
+        return ste_round(z - median) + median, likelihood
+
+    def forward(self, x: Tensor, q: Tensor, train: bool = True) -> Output:
+        """x: (B, 3, H, W) in [0, 1], H and W multiples of 64; q: (B,) in [0, 1]. train: noise instead of rounding."""
+        pixels = x.shape[2] * x.shape[3]
+        gain = self.at_quality(self.log_gain_y, q).exp()
+        y = self.g_a(x, self.at_quality(self.log_gain_a, q).exp()).float() * gain
+        z_hat, likelihood_z = self.hyper_latent(y)
+        p = self.h_s(z_hat * 0.25) + self.at_quality(self.bias_h, q)
+        mean, log_scale = self.prior_head(p).float().chunk(2, 1)
+        y_hat = means = log_scales = torch.zeros_like(y)
+        for step, mask in enumerate(self.step_masks(*y.shape[2:])):
+            if step:
+                seen = torch.cat([p, self.context_in[step - 1](y_hat * 0.25)], 1)
+                mean, log_scale = self.context[step - 1](seen).float().chunk(2, 1)
+            mean = mean * 4 * mask
+            y_hat = y_hat + (ste_round(y - mean) + mean) * mask
+            means, log_scales = means + mean, log_scales + log_scale * mask
+        log_scales = log_scales + self.at_quality(self.bias_scale, q)
+        scale = (LOG_SCALE_MIN + F.softplus(log_scales - LOG_SCALE_MIN)).clamp(max=LOG_SCALE_MAX).exp()
+        r = y - means
+        r = (r + torch.empty_like(r).uniform_(-0.5, 0.5) if train else torch.round(r)).abs()
+        c = 1 / math.sqrt(2)
+        likelihood_y = 0.5 * (torch.erfc(-c * (0.5 - r) / scale) - torch.erfc(-c * (-0.5 - r) / scale))
+        bits_y = -torch.log2(likelihood_y.clamp_min(1e-7)).sum((1, 2, 3))
+        bits_z = -torch.log2(likelihood_z.clamp_min(1e-7)).sum((1, 2, 3))
+        x_hat = self.g_s(y_hat / gain, self.at_quality(self.log_gain_s, q).exp()).float()
+        return Output(x_hat, (bits_y + bits_z) / pixels, bits_z / pixels)
