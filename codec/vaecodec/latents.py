@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecodec.entropy import Decoder, Encoder
-from vaecodec.networks import CELL, STEPS, Y_FRACTION, Floats, Networks
+from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks, group_at
 from vaecodec.tiling import CELL_Y, CELL_Z, cells
 
 
@@ -60,8 +60,11 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coder: Encod
 
 def _parts(step: int, group: int) -> list[tuple[slice, slice, slice]]:
     """For each of the four positions of a 2x2 cell: the latents (channels, rows, columns) that this step codes there."""
-    return [(slice((step ^ i) * group, (step ^ i) * group + group), slice(row, None, 2), slice(column, None, 2))
-            for i, (row, column) in enumerate(CELL)]
+    parts = []
+    for position in range(STEPS):
+        first = group_at(step, position) * group
+        parts.append((slice(first, first + group), slice(position // 2, None, 2), slice(position % 2, None, 2)))
+    return parts
 
 
 def _inside(h: int, w: int, rows: int, columns: int) -> npt.NDArray[np.bool_] | None:
@@ -70,4 +73,4 @@ def _inside(h: int, w: int, rows: int, columns: int) -> npt.NDArray[np.bool_] | 
         return None
     grid = np.zeros((2 * rows, 2 * columns), bool)
     grid[:h, :w] = True
-    return np.stack([grid[row::2, column::2] for row, column in CELL])[:, None]
+    return np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(STEPS)])[:, None]

@@ -18,13 +18,17 @@ from vaecodec.entropy import Tables
 from vaecodec.errors import ModelError
 
 STEPS = 4
-CELL = ((0, 0), (1, 1), (0, 1), (1, 0))  # (row, column) of the four positions of a 2x2 cell
 Z_FRACTION = 16  # z_hat is held in 1/16
 Y_FRACTION = 64  # means and y_hat are held in 1/64
 MODELS = Path(__file__).parent / "models"
 GRAPHS = ("g_a", "g_s", "h_a", "h_s", "context_1", "context_2", "context_3")
 
 Floats = npt.NDArray[np.float32]
+
+
+def group_at(step: int, position: int) -> int:
+    """Which of the four groups of channels a step codes at a position (0..3, row by row) of every 2x2 cell."""
+    return step ^ (0, 2, 3, 1)[position]
 
 
 class Networks:
@@ -53,6 +57,7 @@ class Networks:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self.threads
             options.log_severity_level = 3
+            options.add_session_config_entry("session.force_spinning_stop", "1")  # idle graphs leave the cores alone
             path = self.folder / f"{graph}.onnx"
             try:
                 session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -90,14 +95,20 @@ class Networks:
         Both are (4, m/4, 2h, 2w): position in the 2x2 cell, channel of the group coded there, row, column of the cell.
         """
         fixed = (z * Z_FRACTION + self.tables["z_median"].reshape(-1, 1, 1)).astype(np.float32)
-        p, mean, index = self._run("h_s", {"z": fixed[None], "bias_h": self._row("bias_h", quality),
-                                           "bias_scale": self._row("bias_scale", quality)})
-        return p, mean, index
+        p, mean, log_scale = self._run("h_s", {"z": fixed[None], "bias_h": self._row("bias_h", quality),
+                                               "bias_scale": self._row("bias_scale", quality)})
+        return p, mean, self._index(log_scale)
 
     def context(self, step: int, p: Floats, y: Floats, quality: float) -> tuple[Floats, npt.NDArray[np.uint8]]:
         """Means and table indices of step 1, 2 or 3, given y (m, 4h, 4w) in 1/64, zero where not yet coded."""
-        mean, index = self._run(f"context_{step}", {"p": p, "y": y[None], "bias_scale": self._row("bias_scale", quality)})
-        return mean, index
+        bias = self._row("bias_scale", quality)
+        mean, log_scale = self._run(f"context_{step}", {"p": p, "y": y[None], "bias_scale": bias})
+        return mean, self._index(log_scale)
+
+    def _index(self, log_scale: Floats) -> npt.NDArray[np.uint8]:
+        """Table index of each log-scale, an integer in -2048..2047."""
+        index: npt.NDArray[np.uint8] = self.tables["scale_index"].take(log_scale.astype(np.int16) + np.int16(2048))
+        return index
 
     def synthesise(self, y: Floats, quality: float) -> npt.NDArray[np.uint8]:
         """y: (m, h, w) in 1/64. Returns pixels (16h, 16w, 3)."""

@@ -104,6 +104,7 @@ def write_tables(folder: Path, model: Codec, integers: IntegerModel, y: list[Flo
 
     gains = {name: getattr(model, name).detach().numpy() for name in ("log_gain_a", "log_gain_s", "log_gain_y")}
     np.savez(folder / "tables.npz", z_median=integers.z_median, bias_h=integers.bias_h, bias_scale=integers.bias_scale,
+             scale_index=integers.scale_index,
              y_half_width=np.array([len(t) // 2 for t in y], np.uint16), y_frequency=flat(y),
              z_half_width=np.array([len(t) // 2 for t in z], np.uint16), z_frequency=flat(z), **gains)
 

@@ -8,12 +8,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from vaecodec.networks import CELL, STEPS
+from vaecodec.networks import STEPS, group_at
 from vaecodec_train.model import Analysis, Codec, GatedBlock, Synthesis
 from vaecodec_train.quantize import LIMIT, IntegerConv, IntegerModel
 
 Array = npt.NDArray[Any]
 MEAN_LIMIT = 2**20
+COLOR_LAST = np.arange(192).reshape(3, 64).T.reshape(-1)  # torch's pixel_shuffle orders (colour, row, column)
 OPSET, IR_VERSION = 18, 9  # old enough for every ONNX Runtime that we support
 
 
@@ -58,17 +59,18 @@ class Graph:
             return self.op("Conv", x, weight, bias, kernel_shape=[3, 3], pads=[1] * 4, group=depthwise)
         return self.op("Conv", x, weight, bias, kernel_shape=[1, 1])
 
-    def float_conv(self, x: str, conv: nn.Conv2d, rows: slice = slice(None), scale: float = 1, shift: float = 0) -> str:
-        """conv(x) * scale + shift, of some of the output channels; the weights are stored as float16."""
+    def float_conv(self, x: str, conv: nn.Conv2d, rows: Any = slice(None), columns: Any = slice(None),
+                   scale: float = 1, shift: float = 0) -> str:
+        """conv(x) * scale + shift, of some output and input channels; the weights are stored as float16."""
         assert conv.bias is not None
-        weight = self.const(conv.weight.detach().numpy()[rows].astype(np.float16))
+        weight = self.const(conv.weight.detach().numpy()[rows][:, columns].astype(np.float16))
         bias = conv.bias.detach().numpy()[rows].astype(np.float32) * np.float32(scale) + np.float32(shift)
         weight = self.op("Cast", weight, to=TensorProto.FLOAT)
         if scale != 1:
             weight = self.op("Mul", weight, self.const(np.float32(scale)))  # type: ignore[arg-type]
         return self.conv(x, weight, self.const(bias), conv.groups if conv.groups > 1 else 0)
 
-    def integer_conv(self, x: str, name: str, conv: IntegerConv, rows: Array | None = None) -> str:
+    def integer_conv(self, x: str, name: str, conv: IntegerConv, rows: Array | None = None, groups: int = 1) -> str:
         """The exact sum of a layer divided by 2^shift, not yet rounded. Dividing the weights instead is exact as well."""
         stored = {"weight": conv.weight, "bias": conv.bias, "shift": conv.shift}
         names = {}
@@ -82,15 +84,16 @@ class Graph:
         unit = self.op("Pow", self.const(np.float32(0.5)), names["shift"])  # type: ignore[arg-type]
         bias = self.op("Mul", names["bias"], unit)
         weight = self.op("Mul", names["weight"], self.op("Reshape", unit, self.ints(-1, 1, 1, 1)))
-        groups = conv.weight.shape[0] if conv.weight.shape[2] == 3 else 0
-        return self.conv(x, weight, bias, groups)
+        if conv.weight.shape[2] == 3:
+            return self.conv(x, weight, bias, conv.weight.shape[0])
+        return self.op("Conv", x, weight, bias, kernel_shape=[1, 1], group=groups)
 
     def integer_layer(self, x: str, name: str, conv: IntegerConv, relu: bool = False, add_to: str | None = None) -> str:
         """clamp(round(conv(x)) + add_to), or with ReLU."""
-        out = self.op("Round", self.integer_conv(x, name, conv))
-        if add_to is not None:
-            out = self.op("Add", out, add_to)
-        return self.clip(out, 0 if relu else -LIMIT, LIMIT)
+        out = self.integer_conv(x, name, conv)
+        if add_to is None:  # clamping first gives the same integers, and the engine fuses it into the convolution
+            return self.op("Round", self.clip(out, 0 if relu else -LIMIT, LIMIT))
+        return self.clip(self.op("Add", self.op("Round", out), add_to), -LIMIT, LIMIT)
 
     def silu(self, x: str) -> str:
         return self.op("Mul", x, self.op("Sigmoid", x))
@@ -128,13 +131,15 @@ def analysis(g_a: Analysis) -> bytes:
     image = g.input("image", TensorProto.UINT8, ["H", "W", 3])
     gain = g.input("gain", TensorProto.FLOAT, [1, n, 1, 1])
     gain_y = g.input("gain_y", TensorProto.FLOAT, [1, m, 1, 1])
-    # (H, W, 3) -> (1, 192, H/8, W/8), channel order (colour, row, column), while the samples are still bytes.
-    rows = g.op("Reshape", image, g.op("Concat", g.ints(-1, 8), g.op("Div", g.op("Shape", image, start=1, end=2), g.ints(8)),
-                                       g.ints(8, 3), axis=0))
-    x = g.op("Transpose", rows, perm=[4, 1, 3, 0, 2])
-    x = g.op("Reshape", x, g.op("Concat", g.ints(1, 192), g.op("Shape", x, start=3, end=5), axis=0))
+    # (H, W, 3) -> (1, 192, H/8, W/8) in channel order (row, column, colour), while the samples are still bytes: two
+    # transpositions of contiguous runs, kept apart by a reshape, since the engine is slow at the one that they make up.
+    cells = g.op("Div", g.op("Shape", image, end=2), g.ints(8))
+    down = g.op("Slice", cells, g.ints(0), g.ints(1))
+    x = g.op("Transpose", g.op("Reshape", image, g.op("Concat", down, g.ints(8, -1), axis=0)), perm=[1, 0, 2])
+    x = g.op("Transpose", g.op("Reshape", x, g.ints(8, -1, 24)), perm=[0, 2, 1])
+    x = g.op("Reshape", x, g.op("Concat", g.ints(1, 192), cells, axis=0))
     x = g.op("Sub", g.op("Mul", g.op("Cast", x, to=TensorProto.FLOAT), g.const(np.float32(1 / 255))), g.const(np.float32(0.5)))  # type: ignore[arg-type]
-    x = g.float_conv(x, g_a.stem)
+    x = g.float_conv(x, g_a.stem, columns=COLOR_LAST)
     for block in g_a.fine:
         x = gated_block(g, x, block)  # type: ignore[arg-type]
     x = g.float_conv(g.unshuffle(g.op("Mul", x, gain), n), g_a.down.conv)
@@ -155,13 +160,16 @@ def synthesis(g_s: Synthesis) -> bytes:
     for block in g_s.coarse:
         x = gated_block(g, x, block)  # type: ignore[arg-type]
     x = g.op("Mul", g.shuffle(g.float_conv(x, g_s.up.conv)), gain)
+    # A depthwise identity: its output has the engine's blocked layout, which all that follows then keeps.
+    x = g.op("Conv", x, g.const(np.ones((n, 1, 1, 1), np.float32)), kernel_shape=[1, 1], group=n)
     for block in g_s.fine:
         x = gated_block(g, x, block)  # type: ignore[arg-type]
-    x = g.clip(g.op("Round", g.float_conv(x, g_s.head, scale=255, shift=127.5)), 0, 255)
+    x = g.clip(g.op("Round", g.float_conv(x, g_s.head, COLOR_LAST, scale=255, shift=127.5)), 0, 255)
     x = g.op("Cast", x, to=TensorProto.UINT8)
     size = g.op("Shape", x, start=2, end=4)
-    x = g.op("Reshape", x, g.op("Concat", g.ints(3, 8, 8), size, axis=0))
-    x = g.op("Transpose", x, perm=[3, 1, 4, 2, 0])
+    x = g.op("Transpose", g.op("Reshape", x, g.ints(8, 24, -1)), perm=[0, 2, 1])
+    down = g.op("Slice", size, g.ints(0), g.ints(1))
+    x = g.op("Transpose", g.op("Reshape", x, g.op("Concat", g.ints(8), down, g.ints(-1), axis=0)), perm=[1, 0, 2])
     x = g.op("Reshape", x, g.op("Concat", g.op("Mul", size, g.ints(8)), g.ints(3), axis=0))
     g.output(x, "image", TensorProto.UINT8, 3)
     return g.finish()
@@ -192,29 +200,23 @@ def integer_block(g: Graph, x: str, name: str, convs: dict[str, IntegerConv]) ->
 
 
 def head(g: Graph, x: str, name: str, step: int, model: IntegerModel) -> None:
-    """Means and table indices of the quarter of the latents that `step` codes: outputs (4, m/4, h/2, w/2)."""
+    """Means and log-scales of the quarter of the latents that `step` codes: outputs (4, m/4, h/2, w/2)."""
     m = model.bias_scale.shape[1]
     group = m // STEPS
     bias = g.input("bias_scale", TensorProto.FLOAT, [1, m, 1, 1])
-    parts = []
-    for position, (row, column) in enumerate(CELL):
-        cells = g.op("Slice", x, g.ints(row, column), g.ints(2**31 - 1, 2**31 - 1), g.ints(2, 3), g.ints(2, 2))
-        first = (step ^ position) * group
-        rows = np.concatenate([np.arange(first, first + group), np.arange(m + first, m + first + group)])
-        parts.append(g.integer_conv(cells, name, model.convs[name], rows))
-    both = g.op("Round", g.op("Concat", *parts, axis=0))
-    mean = g.op("Slice", both, g.ints(0), g.ints(group), g.ints(1))
-    log_scale = g.op("Slice", both, g.ints(group), g.ints(2 * group), g.ints(1))
-    groups = g.op("Gather", g.op("Reshape", bias, g.ints(STEPS, group, 1, 1)),
-                  g.ints(*[step ^ position for position in range(STEPS)]), axis=0)
-    log_scale = g.clip(g.op("Add", log_scale, groups), -2048, 2047)
-    place = g.op("Cast", g.op("Add", log_scale, g.const(np.float32(2048))), to=TensorProto.INT32)  # type: ignore[arg-type]
+    groups = [group_at(step, position) for position in range(STEPS)]
+    rows = np.concatenate([np.arange(group) + first * group + part for first in groups for part in (0, m)])
+    cells = g.op("SpaceToDepth", x, blocksize=2)  # the four positions of each 2x2 cell, one after the other
+    both = g.op("Round", g.integer_conv(cells, name, model.convs[name], rows, STEPS))
+    both = g.op("Reshape", both, g.op("Concat", g.ints(STEPS, 2 * group), g.op("Shape", both, start=2), axis=0))
+    mean, log_scale = (g.op("Slice", both, g.ints(start), g.ints(start + group), g.ints(1)) for start in (0, group))
+    bias = g.op("Gather", g.op("Reshape", bias, g.ints(STEPS, group, 1, 1)), g.ints(*groups), axis=0)
     g.output(g.clip(mean, -MEAN_LIMIT, MEAN_LIMIT), "mean", TensorProto.FLOAT, 4)
-    g.output(g.op("Gather", g.const(model.scale_index, "scale_index"), place), "index", TensorProto.UINT8, 4)
+    g.output(g.clip(g.op("Add", log_scale, bias), -2048, 2047), "log_scale", TensorProto.FLOAT, 4)
 
 
 def hyper_synthesis(model: IntegerModel, z: int, p: int) -> bytes:
-    """h_s.onnx: z (1, channels, h, w) in 1/16, bias_h, bias_scale -> p (1, P, 4h, 4w), mean and index of step 0."""
+    """h_s.onnx: z (1, channels, h, w) in 1/16, bias_h, bias_scale -> p (1, P, 4h, 4w), mean and log_scale of step 0."""
     g, convs = Graph("h_s"), model.convs
     x = g.input("z", TensorProto.FLOAT, [1, z, "h", "w"])
     bias = g.input("bias_h", TensorProto.FLOAT, [1, p, 1, 1])
@@ -229,7 +231,7 @@ def hyper_synthesis(model: IntegerModel, z: int, p: int) -> bytes:
 
 
 def context(model: IntegerModel, step: int, m: int, p: int, blocks: int) -> bytes:
-    """context_N.onnx, step N = 1, 2, 3: p, y (1, m, h, w) in 1/64, bias_scale -> mean and index of that step."""
+    """context_N.onnx, step N = 1, 2, 3: p, y (1, m, h, w) in 1/64, bias_scale -> mean and log_scale of that step."""
     g, convs, s = Graph(f"context_{step}"), model.convs, step - 1
     x = g.input("p", TensorProto.FLOAT, [1, p, "h", "w"])
     y = g.input("y", TensorProto.FLOAT, [1, m, "h", "w"])
