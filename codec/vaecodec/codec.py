@@ -8,7 +8,7 @@ from PIL import Image
 from vaecodec import container, networks
 from vaecodec.container import Header
 from vaecodec.entropy import Decoder, Encoder
-from vaecodec.errors import FormatError
+from vaecodec.errors import FormatError, ModelError
 from vaecodec.latents import Latents, walk
 from vaecodec.networks import Networks
 from vaecodec.pixels import check_quality, to_array, to_image
@@ -18,15 +18,29 @@ _CHECK = struct.Struct("<I")
 Pixels = npt.NDArray[np.uint8]
 
 
-def encode(image: Image.Image | Pixels, quality: float = 50, *, model: str | None = None, threads: int = 0) -> bytes:
+def encode(image: Image.Image | Pixels, quality: float | None = None, *, bpp: float | None = None, size: int | None = None,
+           psnr: float | None = None, model: str | None = None, threads: int = 0) -> bytes:
     """Compress a picture.
 
-    image: a PIL image of mode RGB or L, or a uint8 array (H, W, 3) or (H, W). quality: 1 (smallest) to 100 (best), in
-    steps of 0.01. model: id or folder of a model; None is the default one. threads: 0 is one a core.
-    Returns the bytes of a .vae file (docs/FORMAT.md). Raises ImageError, ModelError, VaecodecError.
+    image: a PIL image of mode RGB or L, or a uint8 array (H, W, 3) or (H, W).
+    quality: 1 (smallest) to 100 (best) in steps of 0.01; 50 unless told. Instead of it, one target, found by search:
+    bpp (bits per pixel) or size (bytes), which the file will not exceed, or psnr (dB), which the picture will not miss.
+    model: id or folder of a model; None is the default one. threads: 0 is one a core.
+    Returns the bytes of a .vae file (docs/FORMAT.md). Raises ImageError, ModelError, VaecodecError; ValueError for two
+    of quality and the targets.
     """
+    if sum(value is not None for value in (quality, bpp, size, psnr)) > 1:
+        raise ValueError("give one of quality, bpp, size and psnr")
     pixels, color = to_array(image)
-    return encode_pixels(pixels, color, quality, networks.load(model, threads))[0]
+    nets = networks.load(model, threads)
+    from vaecodec import search  # it builds on this module
+
+    if psnr is not None:
+        return search.encode_to_psnr(pixels, color, psnr, nets)
+    if bpp is not None or size is not None:
+        limit = size if size is not None else (bpp or 0) * pixels.shape[0] * pixels.shape[1] / 8
+        return search.encode_to_size(pixels, color, limit, nets)
+    return encode_pixels(pixels, color, 50 if quality is None else quality, nets)[0]
 
 
 def encode_pixels(pixels: Pixels, color: str, quality: float, nets: Networks) -> tuple[bytes, Latents]:
@@ -40,22 +54,28 @@ def encode_pixels(pixels: Pixels, color: str, quality: float, nets: Networks) ->
     return container.write(header, [(container.CHUNK_TILE, tile)]), latents
 
 
-def decode(data: bytes, *, threads: int = 0) -> Image.Image:
-    """Picture of a .vae file: a PIL image of mode RGB or L. Raises FormatError, ModelError."""
-    header, latents, nets = decode_latents(data, threads=threads)
+def decode(data: bytes, *, model: str | None = None, threads: int = 0) -> Image.Image:
+    """Picture of a .vae file: a PIL image of mode RGB or L.
+
+    model: folder of the model that the file names, where it is not installed. threads: 0 is one a core.
+    Raises FormatError, ModelError.
+    """
+    header, latents, nets = decode_latents(data, model=model, threads=threads)
     return to_image(synthesise(latents, header, nets), header.color)
 
 
-def decode_latents(data: bytes, *, threads: int = 0) -> tuple[Header, Latents, Networks]:
+def decode_latents(data: bytes, *, model: str | None = None, threads: int = 0) -> tuple[Header, Latents, Networks]:
     """The exact part of decoding: the same integers on every machine. Raises FormatError, ModelError."""
     header = container.probe(data)
     tile, = container.tile_payloads(data, 1)
     if len(tile) < _CHECK.size:
-        raise FormatError("is damaged: its tile has no checksum")
-    nets = networks.load(header.model, threads)
+        raise FormatError("damaged: its tile has no checksum")
+    nets = networks.load(model or header.model, threads)
+    if nets.id != header.model:
+        raise ModelError(f"the file was made with model {header.model}, not with {nets.id}")
     latents = walk(nets, header.quality, (header.height, header.width), Decoder(tile[_CHECK.size:]))
     if latents.checksum() != _CHECK.unpack_from(tile)[0]:
-        raise FormatError("is damaged: its latents do not match their checksum")
+        raise FormatError("damaged: its latents do not match their checksum")
     return header, latents, nets
 
 

@@ -50,28 +50,28 @@ def probe(data: bytes) -> Header:
     Raises FormatError if they are not the header of a file that this version reads.
     """
     if not data:
-        raise FormatError("is empty")
+        raise FormatError("empty file")
     if data[:4] != SIGNATURE[: len(data[:4])]:
-        raise FormatError("is not a .vae file (wrong signature)")
+        raise FormatError("not a .vae file (wrong signature)")
     if len(data) > 4 and data[4] != VERSION:
-        raise FormatError(f"is a .vae file of format version {data[4]}, but this program reads version {VERSION}; "
+        raise FormatError(f".vae format version {data[4]}, but this program reads version {VERSION}; "
                           "please install a newer vaecodec")
     if len(data) < HEADER_SIZE:
-        raise FormatError(f"is cut short: {len(data)} bytes, where the header alone has {HEADER_SIZE}")
+        raise FormatError(f"cut short: {len(data)} bytes, where the header alone has {HEADER_SIZE}")
     fields = bytes(data[: _FIELDS.size])
     if _CRC.unpack_from(data, _FIELDS.size)[0] != zlib.crc32(fields):
-        raise FormatError("has a damaged header (its checksum is wrong)")
+        raise FormatError("damaged header (its checksum is wrong)")
     _, version, color, quality, tile, coding, width, height, model = _FIELDS.unpack(fields)
     if color not in COLORS:
-        raise FormatError(f"uses color code {color}, which this version does not know")
+        raise FormatError(f"unknown color code {color}; please install a newer vaecodec")
     if not 100 <= quality <= 10000:
-        raise FormatError(f"has an impossible quality ({quality / 100})")
+        raise FormatError(f"impossible quality ({quality / 100})")
     if width == 0 or height == 0:
-        raise FormatError(f"has an impossible size ({width} x {height})")
+        raise FormatError(f"impossible size ({width} x {height})")
     if width * height > MAX_PIXELS:
-        raise FormatError(f"claims {width} x {height} pixels, more than the {MAX_PIXELS} that this version decodes")
+        raise FormatError(f"{width} x {height} pixels are more than the {MAX_PIXELS} that this version decodes")
     if tile or coding:
-        raise FormatError(f"uses tile size code {tile} and coding {coding}, which this version does not know")
+        raise FormatError(f"unknown tile size code {tile} or coding {coding}; please install a newer vaecodec")
     return Header(width, height, COLORS[color], quality / 100, model.hex(), tile, coding, version)
 
 
@@ -80,13 +80,13 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     view, at = memoryview(data), HEADER_SIZE
     while at < len(view):
         if len(view) - at < _CHUNK.size:
-            raise FormatError("is cut short inside a chunk's header")
+            raise FormatError("cut short inside a chunk's header")
         kind, length = _CHUNK.unpack_from(view, at)
         end = at + _CHUNK.size + length
         if end + _CRC.size > len(view):
-            raise FormatError(f"is cut short: a chunk needs {end + _CRC.size - len(view)} more bytes")
+            raise FormatError(f"cut short: a chunk needs {end + _CRC.size - len(view)} more bytes")
         if _CRC.unpack_from(view, end)[0] != zlib.crc32(view[at:end]):
-            raise FormatError(f"is damaged: the checksum of the chunk at byte {at} is wrong")
+            raise FormatError(f"damaged: the checksum of the chunk at byte {at} is wrong")
         yield kind, view[at + _CHUNK.size : end]
         at = end + _CRC.size
 
@@ -98,7 +98,7 @@ def tile_payloads(data: bytes, count: int) -> list[memoryview]:
         if kind == CHUNK_TILE:
             tiles.append(payload)
         elif not kind.islower():
-            raise FormatError(f"holds a chunk of type {kind!r}, which this version does not know and may not skip")
+            raise FormatError(f"unknown chunk type {kind!r} that may not be skipped; please install a newer vaecodec")
     if len(tiles) != count:
-        raise FormatError(f"holds {len(tiles)} of its {count} tiles")
+        raise FormatError(f"{len(tiles)} tiles where there must be {count}")
     return tiles

@@ -1,19 +1,27 @@
-"""Symbols <-> bytes: range coding with integer probability tables (constriction's 32-bit range coder).
+"""Symbols <-> bytes: range coding with integer probability tables (constriction, or its equal in rangecoder.py).
 
 Symbols are coded grouped by table, so that each table codes one run. A symbol at either end of its table is followed,
 after all runs, by how far it lies beyond: the number of bits of (excess + 1) less one, then the bits below the highest.
 """
-import constriction
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from vaecodec.errors import FormatError
 
+coder: Any
+try:
+    import constriction
+    coder = constriction.stream.queue
+    Categorical, Uniform = constriction.stream.model.Categorical, constriction.stream.model.Uniform
+except ImportError:  # no build for this platform: the same bits, more slowly
+    from vaecodec import rangecoder as coder
+    from vaecodec.rangecoder import Categorical, Uniform
+
 Ints = npt.NDArray[np.int32]
 TOTAL = 2**24  # frequencies of a table sum to this
 LENGTHS = 16  # an excess has at most 16 bits
-
-_queue, _model = constriction.stream.queue, constriction.stream.model
 
 
 class Tables:
@@ -27,14 +35,14 @@ class Tables:
         ends = np.cumsum(2 * self.half_width + 1)
         self.frequencies = [f.astype(np.int64) for f in np.split(frequency, ends[:-1])]
         # constriction adds one to each and scales by (2^24 - n) / sum, which is exactly 1 for frequencies less one.
-        self.models = [_model.Categorical((f - 1).astype(np.float64), perfect=False) for f in self.frequencies]
+        self.models = [Categorical((f - 1).astype(np.float64), perfect=False) for f in self.frequencies]
 
 
 class Encoder:
     """Writes symbols; `finish` gives the bytes."""
 
     def __init__(self) -> None:
-        self._coder = _queue.RangeEncoder()
+        self._coder = coder.RangeEncoder()
 
     def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: Ints) -> Ints:
         """index: (n,) the table of each symbol; symbols: (n,). Returns the symbols as the decoder will see them."""
@@ -52,11 +60,11 @@ class Encoder:
         excess = (np.abs(by_run) - half)[beyond] + 1
         if excess.size:
             lengths = np.frexp(excess)[1].astype(np.int32) - 1
-            self._coder.encode(lengths, _model.Uniform(LENGTHS))
+            self._coder.encode(lengths, Uniform(LENGTHS))
             for length in range(1, LENGTHS):
                 values = excess[lengths == length] - (1 << length)
                 if values.size:
-                    self._coder.encode(values.astype(np.int32), _model.Uniform(1 << length))
+                    self._coder.encode(values.astype(np.int32), Uniform(1 << length))
         return symbols
 
     def finish(self) -> bytes:
@@ -68,8 +76,8 @@ class Decoder:
 
     def __init__(self, data: bytes | memoryview):
         if len(data) % 4:
-            raise FormatError("is damaged: its coded data is not a whole number of words")
-        self._coder = _queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+            raise FormatError("damaged: its coded data is not a whole number of words")
+        self._coder = coder.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
     def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: None = None) -> Ints:
         """index: (n,) the table of each symbol. Returns the symbols (n,)."""
@@ -82,14 +90,14 @@ class Decoder:
             beyond = np.flatnonzero(np.abs(by_run) == half)
             if beyond.size:
                 excess = np.zeros(beyond.size, np.int32)
-                lengths = self._coder.decode(_model.Uniform(LENGTHS), beyond.size)
+                lengths = self._coder.decode(Uniform(LENGTHS), beyond.size)
                 for length in range(1, LENGTHS):
                     here = np.flatnonzero(lengths == length)
                     if here.size:
-                        excess[here] = self._coder.decode(_model.Uniform(1 << length), here.size) + (1 << length) - 1
+                        excess[here] = self._coder.decode(Uniform(1 << length), here.size) + (1 << length) - 1
                 by_run[beyond] += np.sign(by_run[beyond]) * excess
         except AssertionError:
-            raise FormatError("is damaged: its coded data is not valid for its model") from None
+            raise FormatError("damaged: its coded data is not valid for its model") from None
         out = np.empty_like(by_run)
         out[order] = by_run
         return out

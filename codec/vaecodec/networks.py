@@ -42,7 +42,7 @@ class Networks:
             with np.load(folder / "tables.npz", allow_pickle=False) as f:
                 self.tables = {name: f[name] for name in f.files}
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{folder}: is not a model folder ({error})") from None
+            raise ModelError(f"{folder}: not a model folder ({error})") from None
         self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
         self.z_tables = Tables(self.tables["z_half_width"], self.tables["z_frequency"])
         self.m, self.channels_z = self.tables["bias_scale"].shape[1], len(self.tables["z_median"])

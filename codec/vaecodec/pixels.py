@@ -52,30 +52,35 @@ def to_image(pixels: Pixels, color: str) -> Image.Image:
 def read_image(data: bytes) -> Image.Image:
     """A loaded PIL image from the bytes of any file that Pillow reads. Raises ImageError."""
     if not data:
-        raise ImageError("is empty")
+        raise ImageError("empty file")
     try:
         image = Image.open(io.BytesIO(data))
         if image.width * image.height > MAX_PIXELS:
-            raise ImageError(f"has {image.width} x {image.height} pixels, more than the {MAX_PIXELS} supported")
+            raise ImageError(f"{image.width} x {image.height} pixels are more than the {MAX_PIXELS} supported")
         image.load()
         return image
     except UnidentifiedImageError:
-        raise ImageError("is not an image that can be read") from None
+        raise ImageError("not an image that can be read") from None
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise ImageError(f"is a damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+        raise ImageError(f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
 
 
-def image_bytes(image: Image.Image, suffix: str) -> bytes:
-    """The image as a file of the type that `suffix` (".png", ".jpg", ...) names. Raises ImageError."""
+def image_kind(suffix: str) -> str:
+    """Pillow's name for the type of image that `suffix` (".png", ".jpg", ...) names. Raises ImageError."""
     kind = Image.registered_extensions().get(suffix.lower())
     if kind is None or kind not in Image.SAVE:
-        raise ImageError(f"{suffix or 'no extension'} is not an image type that can be written; try .png")
+        raise ImageError(f"cannot write images of type '{suffix}'; try .png")
+    return kind
+
+
+def image_bytes(image: Image.Image, kind: str) -> bytes:
+    """The image as a file of a type that Pillow writes. Raises ImageError."""
     out = io.BytesIO()
     try:
         image.save(out, kind)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # Pillow's encoders raise many kinds for what they cannot hold
         raise ImageError(f"cannot be written as {kind} ({error})") from None
     return out.getvalue()
 

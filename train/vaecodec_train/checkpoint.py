@@ -20,6 +20,7 @@ V0_NAMES = [
     (r"^cx\.", "context."), (r"^eb\.", "prior_z."), (r"^qe$", "log_gain_a"), (r"^qd$", "log_gain_s"),
     (r"^gy$", "log_gain_y"), (r"^hq$", "bias_h"), (r"^lb$", "bias_scale"),
 ]
+V0_FIGURES = {"steps": 9595, "batch": 8, "patch": 256, "minutes": 53, "cores": 2}
 V0_LAYERS = {"a": "mix_in", "d": "spatial", "b": "mix_out", "u": "expand", "v": "project", "c": "conv"}
 
 
@@ -47,7 +48,9 @@ def load_model(path: Path) -> tuple[Codec, dict[str, object]]:
         with safe_open(path, "pt") as f:
             metadata = f.metadata() or {}
             tensors = {name: f.get_tensor(name).float() for name in f.keys()}  # noqa: SIM118
+        figures = json.loads(metadata.get("figures", "{}"))
         if "e1.0.weight" in tensors:
+            figures = V0_FIGURES
             tensors = {v0_name(name): tensor for name, tensor in tensors.items()}
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(metadata.get("config", "{}")).items()}
         model = Codec(ModelConfig(**values))
@@ -57,7 +60,7 @@ def load_model(path: Path) -> tuple[Codec, dict[str, object]]:
         missing = [name for name in missing if not name.endswith(buffers)]
         if missing or foreign:
             raise ValueError(f"tensor {(missing or foreign)[0]} is {'missing' if missing else 'unknown'}")
-        return model.eval(), json.loads(metadata.get("figures", "{}"))
+        return model.eval(), figures
     except OSError as error:
         raise VaecodecError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:

@@ -1,0 +1,47 @@
+"""Estimated bits of the float model beside the real files of its exported, integer one."""
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from vaecodec import networks
+from vaecodec.batch import images_in
+from vaecodec.codec import encode_pixels, synthesise
+from vaecodec.container import HEADER_SIZE, probe
+from vaecodec.search import psnr
+from vaecodec.tiling import pad
+from vaecodec_train.checkpoint import load_model
+
+QUALITIES = (1.0, 12.0, 23.0, 34.0, 45.0, 56.0, 67.0, 78.0, 89.0, 100.0)
+
+
+@torch.no_grad()
+def compare(checkpoint: Path, folder: Path, model: str | None) -> None:
+    """Print, for ten qualities, the mean over the images: estimated bits per pixel, those of the file, those of the range
+    coder's words alone (what quantizing the entropy networks may change), and both PSNRs in dB."""
+    float_model, _ = load_model(checkpoint)
+    nets = networks.load(model)
+    rows = {q: np.zeros(5) for q in QUALITIES}
+    paths = images_in(folder, None)
+    for path in track(paths, "Evaluating", console=Console(stderr=True), transient=True):
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        height, width = pixels.shape[:2]
+        x = torch.from_numpy(pad(pixels).copy()).permute(2, 0, 1)[None].float() / 255
+        for q in QUALITIES:
+            out = float_model(x, torch.tensor([(q - 1) / 99]), train=False)
+            estimate = out.bpp.item() * x.shape[2] * x.shape[3]
+            decoded = (out.x_hat[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()[:height, :width]
+            data, latents = encode_pixels(pixels, "RGB", q, nets)
+            picture = synthesise(latents, probe(data[:HEADER_SIZE]), nets)
+            overhead = HEADER_SIZE + 13  # the tile's chunk and its checksum of the latents
+            bits = np.array([estimate, len(data) * 8, (len(data) - overhead) * 8]) / (height * width)
+            rows[q] += np.array([*bits, psnr(pixels, decoded), psnr(pixels, picture)]) / len(paths)
+    table = Table("quality", "estimated bpp", "file bpp", "file/estimate", "words/estimate", "float dB", "file dB")
+    for q, (estimated, file, words, float_db, file_db) in rows.items():
+        table.add_row(f"{q:g}", f"{estimated:.4f}", f"{file:.4f}", f"{100 * (file / estimated - 1):+.2f} %",
+                      f"{100 * (words / estimated - 1):+.2f} %", f"{float_db:.3f}", f"{file_db:.3f}")
+    Console().print(table)
