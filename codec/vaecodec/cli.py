@@ -120,8 +120,9 @@ def info(
             if as_json:
                 print(json.dumps(fields))
             else:
-                print(f"{name}: {header.width} x {header.height} {header.color}, quality {header.quality:g}, {len(data)} bytes, "
-                      f"{fields['bits_per_pixel']} bits per pixel, model {header.model}, format version {header.version}")
+                print(f"{name}: {header.width} x {header.height} {header.color}, quality {header.quality:g}, "
+                      f"{len(data)} bytes, {fields['bits_per_pixel']} bits per pixel, model {header.model}, "
+                      f"format version {header.version}")
             container.tile_payloads(data, 1)
         except VaecodecError as error:
             failed = complain(name, error)

@@ -32,7 +32,7 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coder: Encod
     target, target_z = wanted if wanted else (None, None)
 
     z_index = np.repeat(np.arange(networks.channels_z, dtype=np.uint8), zh * zw)
-    z = coder.code(networks.z_tables, z_index, target_z.reshape(-1) if target_z is not None else None)  # type: ignore[arg-type]
+    z = coder.code(networks.z_tables(quality), z_index, target_z.reshape(-1) if target_z is not None else None)  # type: ignore[arg-type]
     z = z.reshape(-1, zh, zw)
 
     y = np.zeros((networks.m, 4 * zh, 4 * zw), np.float32)

@@ -6,7 +6,7 @@ values are whole numbers below 2^24 held in float32, so that every engine gives 
 import hashlib
 import json
 import os
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,19 @@ class Networks:
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{folder}: not a model folder ({error})") from None
         self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
-        self.z_tables = Tables(self.tables["z_half_width"], self.tables["z_frequency"])
+        self._z_tables: dict[int, Tables] = {}
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.m, self.channels_z = self.tables["bias_scale"].shape[1], len(self.tables["z_median"])
 
-    @cached_property
-    def _sessions(self) -> dict[str, onnxruntime.InferenceSession]:
-        return {}
+    def z_tables(self, quality: float) -> Tables:
+        """Tables of z, one a channel: each of the equal bands that divide the scale of quality has its own."""
+        half_width = self.tables["z_half_width"]  # (bands, channels)
+        band = (round(quality * 100) - 100) * len(half_width) // 9901
+        if band not in self._z_tables:
+            ends = np.cumsum((2 * half_width.astype(np.int64) + 1).sum(1))
+            frequency = np.split(self.tables["z_frequency"], ends[:-1])[band]
+            self._z_tables[band] = Tables(half_width[band], frequency)
+        return self._z_tables[band]
 
     def _run(self, graph: str, feeds: dict[str, Any]) -> list[Any]:
         session = self._sessions.get(graph)
@@ -79,7 +86,8 @@ class Networks:
             # The integer quotient first: a float division of such sums could round a tie differently.
             total = row.astype(np.int64) * (span - rest) + upper.astype(np.int64) * rest
             mixed = ((total + span // 2) // span).astype(np.float32)
-        return mixed.reshape(1, -1, 1, 1)
+        shaped: npt.NDArray[Any] = mixed.reshape(1, -1, 1, 1)
+        return shaped
 
     def analyse(self, image: npt.NDArray[np.uint8], quality: float) -> tuple[Floats, npt.NDArray[np.int32]]:
         """image: (H, W, 3), sides multiples of 64. Returns y (m, H/16, W/16) and the symbols of z (channels, H/64, W/64)."""

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -52,7 +53,8 @@ def load_model(path: Path) -> tuple[Codec, dict[str, object]]:
         if "e1.0.weight" in tensors:
             figures = V0_FIGURES
             tensors = {v0_name(name): tensor for name, tensor in tensors.items()}
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(metadata.get("config", "{}")).items()}
+        stored: dict[str, Any] = json.loads(metadata.get("config", "{}"))
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
         model = Codec(ModelConfig(**values))
         buffers = ("_cdf_length", "_offset", "_quantized_cdf")  # compressai's own tables, which are not used here
         tensors = {k: v for k, v in tensors.items() if not k.endswith(buffers)}

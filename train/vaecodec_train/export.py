@@ -21,7 +21,9 @@ from vaecodec_train.model import LOG_SCALE_MIN, Codec
 from vaecodec_train.quantize import LOG_SCALE_STEP, SCALES, IntegerModel, gaussian_table, quantize
 
 PATCH = 256
-PRIOR_WEIGHT = 200.0  # how many observed symbols the parametric table counts for
+PRIOR_WEIGHT = 100.0  # how many observed symbols the parametric table counts for
+BANDS = 8  # equal parts of the scale of quality, each with its own tables of z
+PASSES = 2  # qualities that each crop is coded at to fit the tables
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
@@ -59,7 +61,8 @@ def to_frequencies(probability: Floats) -> npt.NDArray[np.uint32]:
     p = probability / probability.sum()
     frequency = np.maximum(1, np.floor(p * TOTAL)).astype(np.int64)
     frequency[np.argmax(frequency)] += TOTAL - frequency.sum()
-    return frequency.astype(np.uint32)
+    as_stored: npt.NDArray[np.uint32] = frequency.astype(np.uint32)
+    return as_stored
 
 
 def refit(prior: list[Floats], counts: list[Floats]) -> list[Floats]:
@@ -85,16 +88,16 @@ def z_prior(model: Codec) -> list[Floats]:
 class Counter(Encoder):
     """Stands in for the range coder and counts the symbols of each table."""
 
-    def __init__(self, *kinds: Tables) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.counts = {id(t): [np.zeros(2 * h + 1) for h in t.half_width] for t in kinds}
+        self.counts: dict[Tables, list[Floats]] = {}
 
     def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: Ints) -> Ints:
+        counts = self.counts.setdefault(tables, [np.zeros(2 * h + 1) for h in tables.half_width])
         half = tables.half_width[index]
         positions = np.clip(symbols, -half, half) + half
         for table in np.unique(index):
-            seen = np.bincount(positions[index == table], minlength=2 * tables.half_width[table] + 1)
-            self.counts[id(tables)][table] += seen
+            counts[table] += np.bincount(positions[index == table], minlength=len(counts[table]))
         return symbols
 
 
@@ -106,7 +109,7 @@ def write_tables(folder: Path, model: Codec, integers: IntegerModel, y: list[Flo
     np.savez(folder / "tables.npz", z_median=integers.z_median, bias_h=integers.bias_h, bias_scale=integers.bias_scale,
              scale_index=integers.scale_index,
              y_half_width=np.array([len(t) // 2 for t in y], np.uint16), y_frequency=flat(y),
-             z_half_width=np.array([len(t) // 2 for t in z], np.uint16), z_frequency=flat(z), **gains)
+             z_half_width=np.array([len(t) // 2 for t in z], np.uint16).reshape(BANDS, -1), z_frequency=flat(z), **gains)
 
 
 def write_manifest(folder: Path, model: Codec, figures: dict[str, object]) -> str:
@@ -124,7 +127,7 @@ def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, obje
     out.mkdir(parents=True, exist_ok=True)
     integers = quantize(model, list(batches(crops[:64])))
     y = [gaussian_table(float(np.exp(LOG_SCALE_MIN + i * LOG_SCALE_STEP))) for i in range(SCALES)]
-    z = z_prior(model)
+    z = z_prior(model) * BANDS
     with tempfile.TemporaryDirectory(dir=out) as name:
         folder = Path(name)
         for file, data in all_graphs(model, integers).items():
@@ -132,13 +135,14 @@ def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, obje
         write_tables(folder, model, integers, y, z)
         write_manifest(folder, model, {})
         nets = networks.Networks(folder)
-        counter = Counter(nets.y_tables, nets.z_tables)
-        for i, crop in enumerate(crops):
+        counter = Counter()
+        for i, crop in enumerate(crops * PASSES):
             quality = 1 + 99 * (i * 0.6180339887 % 1)  # evenly spread, whatever the order of the crops
             walk(nets, quality, crop.shape[:2], counter, nets.analyse(crop, quality))
-        counts_y, counts_z = counter.counts[id(nets.y_tables)], counter.counts[id(nets.z_tables)]
+        counts_z = [n for band in range(BANDS) for n in counter.counts[nets.z_tables(1 + 99 * (band + 0.5) / BANDS)]]
         # Residuals are symmetric: counting both signs together halves the noise of the tables.
-        write_tables(folder, model, integers, refit(y, [(n + n[::-1]) / 2 for n in counts_y]), refit(z, counts_z))
+        counts_y = [(n + n[::-1]) / 2 for n in counter.counts[nets.y_tables]]
+        write_tables(folder, model, integers, refit(y, counts_y), refit(z, counts_z))
         target = out / write_manifest(folder, model, figures)
         if target.exists():
             shutil.rmtree(target)

@@ -1,4 +1,4 @@
-"""Writes the networks as ONNX graphs: float ones with float16 weights, integer ones with int8 weights."""
+"""Writes the networks as ONNX graphs: float ones with float16 weights, integer ones with int16 weights."""
 from collections.abc import Sequence
 from typing import Any
 

@@ -63,7 +63,8 @@ class GatedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.mix_out(self.spatial(F.silu(self.mix_in(x))))
         gate, value = self.expand(x).chunk(2, 1)
-        return x + self.project(F.silu(gate) * value)
+        out: Tensor = x + self.project(F.silu(gate) * value)
+        return out
 
 
 class IntegerBlock(nn.Module):
@@ -76,7 +77,8 @@ class IntegerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.mix_out(self.spatial(F.relu(self.mix_in(x))))
-        return x + self.project(F.relu(self.expand(x)))
+        out: Tensor = x + self.project(F.relu(self.expand(x)))
+        return out
 
 
 class Down(nn.Module):
@@ -87,7 +89,8 @@ class Down(nn.Module):
         self.conv = conv1x1(4 * c_in, c_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pixel_unshuffle(x, 2))
+        out: Tensor = self.conv(F.pixel_unshuffle(x, 2))
+        return out
 
 
 class Up(nn.Module):
@@ -111,7 +114,9 @@ class Analysis(nn.Module):
         self.head = conv1x1(c.k, c.m)
 
     def forward(self, x: Tensor, gain: Tensor) -> Tensor:
-        return self.head(self.coarse(self.down(self.fine(self.stem(F.pixel_unshuffle(x - 0.5, 8))) * gain)))
+        fine = self.fine(self.stem(F.pixel_unshuffle(x - 0.5, 8)))
+        y: Tensor = self.head(self.coarse(self.down(fine * gain)))
+        return y
 
 
 class Synthesis(nn.Module):

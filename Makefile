@@ -1,0 +1,37 @@
+# `make demo` and `make test` set everything up by themselves: Python 3.11 or newer and make are all they need.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+TEST_READY := .venv/.test-ready
+DEMO_READY := .venv/.demo-ready
+
+.PHONY: demo test bench cross clean
+
+demo: $(DEMO_READY)
+	$(BIN)/python benchmarks/vaecodec_bench/demo.py benchmarks/data/kodak/kodim23.png demo
+
+test: $(TEST_READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: $(TEST_READY)
+	$(BIN)/vaecodec bench benchmarks/data/kodak -o report
+
+cross: $(TEST_READY)
+	tests/cross/run.sh
+
+clean:
+	rm -rf .venv .cross .mypy_cache .pytest_cache .ruff_cache demo report
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+$(DEMO_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+# torch first and with torchvision, so that the two match.
+$(TEST_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet 'torch==2.14.1' 'torchvision==0.29.1'
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $@ $(DEMO_READY)

@@ -1,0 +1,1 @@
+"""vaecodec against other codecs, measured from real files."""

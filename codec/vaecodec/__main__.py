@@ -1,0 +1,4 @@
+"""`python -m vaecodec` is the `vaecodec` command."""
+from vaecodec.cli import main
+
+main()

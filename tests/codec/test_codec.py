@@ -1,0 +1,153 @@
+"""Pictures in, pictures out."""
+import os
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vaecodec
+from conftest import kodak_crop, psnr
+from vaecodec import container
+from vaecodec.codec import decode_latents
+from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
+
+
+@pytest.mark.parametrize("width, height", [(1, 1), (1, 70), (16, 16), (17, 33), (64, 64), (65, 63), (200, 5), (129, 257)])
+def test_any_size(width: int, height: int) -> None:
+    picture = kodak_crop(5, 257, 257).resize((width, height))
+    decoded = vaecodec.decode(vaecodec.encode(picture, 90))
+    assert (decoded.size, decoded.mode) == ((width, height), "RGB")
+    assert psnr(picture, decoded) > 26
+
+
+def test_quality_orders_size_and_psnr(photo: Image.Image) -> None:
+    files = [vaecodec.encode(photo, quality) for quality in (1, 25, 50, 75, 100)]
+    sizes, ratios = [len(f) for f in files], [psnr(photo, vaecodec.decode(f)) for f in files]
+    assert sizes == sorted(sizes) and ratios == sorted(ratios)
+    assert sizes[0] * 5 < sizes[-1] and ratios[0] + 6 < ratios[-1]
+
+
+def test_beats_jpeg_at_the_same_size(photo: Image.Image, photo_file: bytes) -> None:
+    import io
+
+    jpeg = io.BytesIO()
+    for quality in range(95, 0, -1):
+        jpeg = io.BytesIO()
+        photo.save(jpeg, "JPEG", quality=quality, optimize=True)
+        if len(jpeg.getvalue()) <= len(photo_file):
+            break
+    assert psnr(photo, vaecodec.decode(photo_file)) > psnr(photo, Image.open(jpeg)) + 1.5
+
+
+def test_arrays_and_images_give_the_same_file(photo: Image.Image, photo_file: bytes) -> None:
+    assert vaecodec.encode(np.asarray(photo)) == photo_file
+    assert vaecodec.encode(np.asarray(photo)[:, ::-1][:, ::-1]) == photo_file
+    grey = photo.convert("L")
+    assert vaecodec.encode(np.asarray(grey)) == vaecodec.encode(grey)
+
+
+def test_grey_stays_grey(photo: Image.Image) -> None:
+    grey = photo.convert("L")
+    decoded = vaecodec.decode(vaecodec.encode(grey, 80))
+    assert decoded.mode == "L"
+    assert psnr(grey, decoded) > 32
+
+
+def test_probe(photo_file: bytes) -> None:
+    header = vaecodec.probe(photo_file[:26])
+    assert (header.width, header.height, header.color, header.quality) == (237, 155, "RGB", 50)
+
+
+@pytest.mark.parametrize("image, reason", [
+    (Image.new("RGBA", (4, 4)), "RGBA"), (Image.new("P", (4, 4)), "mode P"), (Image.new("I;16", (4, 4)), "I;16"),
+    (Image.new("CMYK", (4, 4)), "CMYK"), (np.zeros((4, 4, 3)), "uint8"), (np.zeros((4, 4, 4), np.uint8), "shape"),
+    (np.zeros((0, 4, 3), np.uint8), "empty"), (np.broadcast_to(np.uint8(0), (2**14, 2**14)), "more than"),
+])
+def test_refused_images(image: Image.Image, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        vaecodec.encode(image)
+
+
+@pytest.mark.parametrize("quality", [0, 0.99, 100.01, -5, float("nan")])
+def test_refused_qualities(photo: Image.Image, quality: float) -> None:
+    with pytest.raises(VaecodecError, match="between 1 and 100"):
+        vaecodec.encode(photo, quality)
+
+
+def test_targets(photo: Image.Image) -> None:
+    pixels = photo.width * photo.height
+    assert 0.98 * 4000 <= len(vaecodec.encode(photo, size=4000)) <= 4000
+    assert 0.98 * 0.5 <= len(vaecodec.encode(photo, bpp=0.5)) * 8 / pixels <= 0.5
+    assert 34 <= psnr(photo, vaecodec.decode(vaecodec.encode(photo, psnr=34))) <= 34 * 1.02
+    with pytest.raises(VaecodecError, match="quality 1 takes"):
+        vaecodec.encode(photo, size=100)
+    with pytest.raises(VaecodecError, match="quality 100 gives"):
+        vaecodec.encode(photo, psnr=70)
+    assert vaecodec.probe(vaecodec.encode(photo, size=10**7)).quality == 100  # a limit that needs no search
+    assert vaecodec.probe(vaecodec.encode(photo, psnr=5)).quality == 1
+    with pytest.raises(ValueError, match="one of"):
+        vaecodec.encode(photo, 50, size=4000)
+
+
+def test_threads_agree_to_one_grey_level(photo_file: bytes) -> None:
+    one, two = (np.asarray(vaecodec.decode(photo_file, threads=n), int) for n in (1, 2))
+    assert np.abs(one - two).max() <= 1
+
+
+def test_escapes_code_any_latent() -> None:
+    """Latents far outside every table, as no photograph has, still come back."""
+    from vaecodec.entropy import Decoder, Encoder, Tables
+
+    tables = Tables(np.array([1, 2]), np.array([2**22, 2**23, 2**22, 2**22, 2**22, 2**23 - 2, 1, 1]))
+    symbols = np.array([0, 1, -1, 2, -2, 500, -32768, 32768, 3, -3, 0, 40], np.int32)
+    index = np.array([0, 1] * 6, np.uint8)
+    coder = Encoder()
+    coder.code(tables, index, symbols)
+    coder.code(tables, index[:3], symbols[:3])
+    decoder = Decoder(coder.finish())
+    assert decoder.code(tables, index).tolist() == symbols.tolist()
+    assert decoder.code(tables, index[:3]).tolist() == symbols[:3].tolist()
+
+
+def test_damaged_data_under_right_checksums_is_never_shown(photo_file: bytes) -> None:
+    """Even where the chunk's checksum was made right again, the checksum of the latents tells."""
+    header, (tile,) = vaecodec.probe(photo_file), container.tile_payloads(photo_file, 1)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(tile)
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        with pytest.raises(FormatError, match="damaged"):
+            vaecodec.decode(container.write(header, [(b"T", bytes(damaged))]))
+    for length in (0, 3, 4, 5, 8, 100):
+        with pytest.raises(FormatError, match="damaged"):
+            vaecodec.decode(container.write(header, [(b"T", bytes(tile[:length]))]))
+
+
+def test_unknown_and_wrong_models(photo: Image.Image, photo_file: bytes) -> None:
+    data = bytearray(photo_file)
+    data[18:22] = b"\xde\xad\xbe\xef"
+    data[22:26] = zlib.crc32(data[:22]).to_bytes(4, "little")
+    with pytest.raises(ModelError, match="model deadbeef is not installed"):
+        vaecodec.decode(bytes(data))
+    with pytest.raises(ModelError, match="not with"):
+        vaecodec.decode(bytes(data), model=vaecodec.probe(photo_file).model)
+    with pytest.raises(ModelError):
+        vaecodec.encode(photo, model="no/such/folder")
+
+
+def test_latents_are_what_the_encoder_meant(photo: Image.Image) -> None:
+    from vaecodec import networks
+    from vaecodec.codec import encode_pixels
+
+    data, meant = encode_pixels(np.asarray(photo), "RGB", 64.5, networks.load())
+    _, got, _ = decode_latents(data)
+    assert np.array_equal(meant.y, got.y) and np.array_equal(meant.z, got.z)
+    assert got.y.shape[1:] == (10, 15) and got.z.shape[1:] == (3, 4)
+
+
+def test_importing_does_not_import_torch() -> None:
+    code = "import sys, vaecodec; vaecodec.encode, vaecodec.decode; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
