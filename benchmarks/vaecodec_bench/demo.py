@@ -45,7 +45,8 @@ def main(photo: Path, folder: Path) -> None:
     same_psnr = next((q for q in range(1, 101) if db(image, jpeg(image, q)) >= ours), 100)
     same_size = max((q for q in range(1, 101) if len(jpeg(image, q)) <= len(data)), default=1)
 
-    table = Table("", "bytes", "bits per pixel", "PSNR", "encode", "decode", title=f"{photo.name}, {image.width} x {image.height}")
+    title = f"{photo.name}, {image.width} x {image.height}"
+    table = Table("", "bytes", "bits per pixel", "PSNR", "encode", "decode", title=title)
 
     def row(name: str, file: bytes, ratio: float, encoding: float, decoding: float) -> None:
         table.add_row(name, f"{len(file):,}", f"{len(file) * 8 / pixels:.3f}", f"{ratio:.2f} dB", f"{encoding * 1e3:.0f} ms",

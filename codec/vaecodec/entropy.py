@@ -30,7 +30,7 @@ class Tables:
     half_width: (n,); frequency: the n tables one after the other, each of 2h + 1 positive integers summing to 2^24.
     """
 
-    def __init__(self, half_width: npt.NDArray[np.integer], frequency: npt.NDArray[np.integer]):
+    def __init__(self, half_width: npt.NDArray[np.integer[Any]], frequency: npt.NDArray[np.integer[Any]]):
         self.half_width = half_width.astype(np.int32)
         ends = np.cumsum(2 * self.half_width + 1)
         self.frequencies = [f.astype(np.int64) for f in np.split(frequency, ends[:-1])]
@@ -44,7 +44,7 @@ class Encoder:
     def __init__(self) -> None:
         self._coder = coder.RangeEncoder()
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: Ints) -> Ints:
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints) -> Ints:
         """index: (n,) the table of each symbol; symbols: (n,). Returns the symbols as the decoder will see them."""
         symbols = np.clip(symbols, -(2**15), 2**15)
         order, counts = _runs(index, len(tables.models))
@@ -79,7 +79,7 @@ class Decoder:
             raise FormatError("damaged: its coded data is not a whole number of words")
         self._coder = coder.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: None = None) -> Ints:
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: None = None) -> Ints:
         """index: (n,) the table of each symbol. Returns the symbols (n,)."""
         order, counts = _runs(index, len(tables.models))
         half = np.repeat(tables.half_width, counts)
@@ -103,6 +103,6 @@ class Decoder:
         return out
 
 
-def _runs(index: npt.NDArray[np.integer], tables: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _runs(index: npt.NDArray[np.integer[Any]], tables: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Stable order that groups symbols by table, and the length of each group."""
     return np.argsort(index, kind="stable"), np.bincount(index, minlength=tables)

@@ -73,4 +73,5 @@ def _inside(h: int, w: int, rows: int, columns: int) -> npt.NDArray[np.bool_] | 
         return None
     grid = np.zeros((2 * rows, 2 * columns), bool)
     grid[:h, :w] = True
-    return np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(STEPS)])[:, None]
+    inside: npt.NDArray[np.bool_] = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(STEPS)])[:, None]
+    return inside

@@ -22,7 +22,8 @@ def main() -> int:
         start = time.perf_counter()
         header, latents, nets = decode_latents(path.read_bytes(), threads=2)
         expected = json.loads(path.with_suffix(".json").read_text())
-        same = all(hashlib.sha256(getattr(latents, part).astype("<i4").tobytes()).hexdigest() == expected[part] for part in expected)
+        same = all(hashlib.sha256(getattr(latents, part).astype("<i4").tobytes()).hexdigest() == expected[part]
+                   for part in ("y", "z"))
         picture = np.asarray(to_image(synthesise(latents, header, nets), header.color), int)
         apart = int(np.abs(picture - np.asarray(Image.open(path.with_suffix(".png")), int)).max())
         failures += not same or apart > 1

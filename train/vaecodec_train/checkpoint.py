@@ -54,7 +54,7 @@ def load_model(path: Path) -> tuple[Codec, dict[str, object]]:
             figures = V0_FIGURES
             tensors = {v0_name(name): tensor for name, tensor in tensors.items()}
         stored: dict[str, Any] = json.loads(metadata.get("config", "{}"))
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
         model = Codec(ModelConfig(**values))
         buffers = ("_cdf_length", "_offset", "_quantized_cdf")  # compressai's own tables, which are not used here
         tensors = {k: v for k, v in tensors.items() if not k.endswith(buffers)}

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ class Counter(Encoder):
         super().__init__()
         self.counts: dict[Tables, list[Floats]] = {}
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer], symbols: Ints) -> Ints:
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints) -> Ints:
         counts = self.counts.setdefault(tables, [np.zeros(2 * h + 1) for h in tables.half_width])
         half = tables.half_width[index]
         positions = np.clip(symbols, -half, half) + half
@@ -138,7 +139,7 @@ def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, obje
         counter = Counter()
         for i, crop in enumerate(crops * PASSES):
             quality = 1 + 99 * (i * 0.6180339887 % 1)  # evenly spread, whatever the order of the crops
-            walk(nets, quality, crop.shape[:2], counter, nets.analyse(crop, quality))
+            walk(nets, quality, (PATCH, PATCH), counter, nets.analyse(crop, quality))
         counts_z = [n for band in range(BANDS) for n in counter.counts[nets.z_tables(1 + 99 * (band + 0.5) / BANDS)]]
         # Residuals are symmetric: counting both signs together halves the noise of the tables.
         counts_y = [(n + n[::-1]) / 2 for n in counter.counts[nets.y_tables]]
