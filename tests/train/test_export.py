@@ -15,7 +15,8 @@ from vaecodec_train.checkpoint import load_model, save_model, v0_name
 from vaecodec_train.export import export, load_crops
 from vaecodec_train.model import Codec, ModelConfig
 
-SMALL = ModelConfig(n=24, k=32, m=32, z=16, p=20, g_a_blocks=(1, 1), g_s_blocks=(1, 2), context_blocks=1, anchors=4)
+SMALL = ModelConfig(n=24, k=32, m=48, z=16, p=20, g_a_blocks=(1, 1), g_s_blocks=(1, 2), context_blocks=1, anchors=4,
+                    bypass=True)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,47 @@ def root() -> None:
 
 
 @app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Settings, a TOML file; see train/configs/.", show_default=False)],
+    data: Annotated[list[Path], typer.Option(help="Folder of images; may be given several times.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output-dir", help="Folder of the run.", show_default=False)],
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
+    init: Annotated[Path | None, typer.Option(help="Weights to start from, a .safetensors file.", show_default=False)] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop and save after so many minutes.",
+                                                  show_default=False)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for the decoded images.",
+                                               show_default="cache, in the folder of the run")] = None,
+) -> None:
+    """Train. Ctrl-C saves and stops; --resume goes on as if nothing had happened.
+
+    Example: vaecodec-train run train/configs/default.toml --data photos/ -o runs/1
+    """
+    from vaecodec_train.checkpoint import load_model
+    from vaecodec_train.config import load_config
+    from vaecodec_train.data import open_dataset
+    from vaecodec_train.loop import Trainer
+    from vaecodec_train.runlog import Log
+
+    settings = load_config(config)
+    output.mkdir(parents=True, exist_ok=True)
+    if (output / "checkpoint.pt").exists() and not resume:
+        raise VaecodecError(f"{output}: holds a run already; continue it with --resume, or name another folder")
+    if resume and not (output / "checkpoint.pt").exists():
+        raise VaecodecError(f"{output}: holds no run to resume")
+    start = None
+    if init is not None and not resume:
+        start, _ = load_model(init)
+        if start.config != settings.model:
+            raise VaecodecError(f"{init}: its model configuration is not that of {config}")
+    dataset = open_dataset(data, cache or output / "cache", settings.patch, settings.held_out)
+    trainer = Trainer(settings, dataset, output, start)
+    if resume:
+        trainer.load()
+    with Log(output, settings.steps, silent=trainer.rank > 0) as log:
+        trainer.run(minutes, log)
+
+
+@app.command()
 def export(
     checkpoint: Checkpoint,
     data: Annotated[Path, typer.Option(help="Folder of images to quantize on and to fit probability tables to; "

@@ -32,7 +32,7 @@ def compare(checkpoint: Path, folder: Path, model: str | None) -> None:
         height, width = pixels.shape[:2]
         x = torch.from_numpy(pad(pixels).copy()).permute(2, 0, 1)[None].float() / 255
         for q in QUALITIES:
-            out = float_model(x, torch.tensor([(q - 1) / 99]), train=False)
+            out = float_model(x, torch.tensor([(q - 1) / 99]))
             estimate = out.bpp.item() * x.shape[2] * x.shape[3]
             decoded = (out.x_hat[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()[:height, :width]
             data, latents = encode_pixels(pixels, "RGB", q, nets)

@@ -77,8 +77,7 @@ def z_prior(model: Codec) -> list[Floats]:
     with torch.no_grad():
         median = model.prior_z._get_medians().reshape(-1, 1, 1)
         values = torch.arange(-255, 256).float()
-        likelihood = model.prior_z._likelihood(values[None, None] + median)
-        p = likelihood[0] if isinstance(likelihood, tuple) else likelihood
+        p = model.prior_z._likelihood(values[None, None] + median)[0]
         for row in p[:, 0].double().numpy():
             seen = np.flatnonzero(row > 2**-20)
             half = max(2, int(np.abs(seen - 255).max())) if seen.size else 2

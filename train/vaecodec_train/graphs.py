@@ -142,10 +142,14 @@ def analysis(g_a: Analysis) -> bytes:
     x = g.float_conv(x, g_a.stem, columns=COLOR_LAST)
     for block in g_a.fine:
         x = gated_block(g, x, block)  # type: ignore[arg-type]
-    x = g.float_conv(g.unshuffle(g.op("Mul", x, gain), n), g_a.down.conv)
+    fine = g.unshuffle(g.op("Mul", x, gain), n)
+    x = g.float_conv(fine, g_a.down.conv)
     for block in g_a.coarse:
         x = gated_block(g, x, block)  # type: ignore[arg-type]
-    g.output(g.op("Mul", g.float_conv(x, g_a.head), gain_y), "y", TensorProto.FLOAT, 4)
+    x = g.float_conv(x, g_a.head)
+    if g_a.bypass is not None:
+        x = g.op("Add", x, g.float_conv(fine, g_a.bypass.conv))
+    g.output(g.op("Mul", x, gain_y), "y", TensorProto.FLOAT, 4)
     return g.finish()
 
 
@@ -156,10 +160,14 @@ def synthesis(g_s: Synthesis) -> bytes:
     y = g.input("y", TensorProto.FLOAT, [1, m, "h", "w"])
     gain = g.input("gain", TensorProto.FLOAT, [1, n, 1, 1])
     gain_y = g.input("gain_y", TensorProto.FLOAT, [1, m, 1, 1])
-    x = g.float_conv(g.op("Mul", y, gain_y), g_s.stem)
+    y = g.op("Mul", y, gain_y)
+    x = g.float_conv(y, g_s.stem)
     for block in g_s.coarse:
         x = gated_block(g, x, block)  # type: ignore[arg-type]
-    x = g.op("Mul", g.shuffle(g.float_conv(x, g_s.up.conv)), gain)
+    x = g.float_conv(x, g_s.up.conv)
+    if g_s.bypass is not None:
+        x = g.op("Add", x, g.float_conv(y, g_s.bypass.conv))
+    x = g.op("Mul", g.shuffle(x), gain)
     # A depthwise identity: its output has the engine's blocked layout, which all that follows then keeps.
     x = g.op("Conv", x, g.const(np.ones((n, 1, 1, 1), np.float32)), kernel_shape=[1, 1], group=n)
     for block in g_s.fine:

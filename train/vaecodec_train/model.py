@@ -30,6 +30,7 @@ class ModelConfig:
     g_a_blocks: tuple[int, int] = (3, 3)  # at 1/8, at 1/16
     g_s_blocks: tuple[int, int] = (3, 3)
     context_blocks: int = 1
+    bypass: bool = False  # a linear path between 1/8 resolution and y around the k channels, so that m may exceed k
     anchors: int = 16  # rows of every quality table
     lambda_min: float = 0.0009
     lambda_max: float = 0.12
@@ -112,11 +113,12 @@ class Analysis(nn.Module):
         self.stem, self.fine = conv1x1(192, c.n), nn.Sequential(*[GatedBlock(c.n) for _ in range(c.g_a_blocks[0])])
         self.down, self.coarse = Down(c.n, c.k), nn.Sequential(*[GatedBlock(c.k) for _ in range(c.g_a_blocks[1])])
         self.head = conv1x1(c.k, c.m)
+        self.bypass = Down(c.n, c.m) if c.bypass else None
 
     def forward(self, x: Tensor, gain: Tensor) -> Tensor:
-        fine = self.fine(self.stem(F.pixel_unshuffle(x - 0.5, 8)))
-        y: Tensor = self.head(self.coarse(self.down(fine * gain)))
-        return y
+        fine = self.fine(self.stem(F.pixel_unshuffle(x - 0.5, 8))) * gain
+        y: Tensor = self.head(self.coarse(self.down(fine)))
+        return y if self.bypass is None else y + self.bypass(fine)
 
 
 class Synthesis(nn.Module):
@@ -127,9 +129,13 @@ class Synthesis(nn.Module):
         self.stem, self.coarse = conv1x1(c.m, c.k), nn.Sequential(*[GatedBlock(c.k) for _ in range(c.g_s_blocks[1])])
         self.up, self.fine = Up(c.k, c.n), nn.Sequential(*[GatedBlock(c.n) for _ in range(c.g_s_blocks[0])])
         self.head = conv1x1(c.n, 192)
+        self.bypass = Up(c.m, c.n) if c.bypass else None
 
     def forward(self, y: Tensor, gain: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.head(self.fine(self.up(self.coarse(self.stem(y))) * gain)), 8) + 0.5
+        fine = self.up(self.coarse(self.stem(y)))
+        if self.bypass is not None:
+            fine = fine + self.bypass(y)
+        return F.pixel_shuffle(self.head(self.fine(fine * gain)), 8) + 0.5
 
 
 class RoundSTE(torch.autograd.Function):
@@ -176,7 +182,9 @@ class Codec(nn.Module):
         # The quality tables: log-gains of two activations and of y, biases of h_s and of the log-scales.
         self.log_gain_a = nn.Parameter(torch.zeros(c.anchors, c.n))
         self.log_gain_s = nn.Parameter(torch.zeros(c.anchors, c.n))
-        self.log_gain_y = nn.Parameter(torch.linspace(0.406, 2.85, c.anchors)[:, None].repeat(1, c.m))
+        # Distortion falls with the square of the gain, so the best gain rises with the root of lambda.
+        gain = 0.406 + 0.5 * torch.linspace(math.log(c.lambda_min / 0.0009), math.log(c.lambda_max / 0.0009), c.anchors)
+        self.log_gain_y = nn.Parameter(gain[:, None].repeat(1, c.m))
         self.bias_h = nn.Parameter(torch.zeros(c.anchors, c.p))
         self.bias_scale = nn.Parameter(torch.zeros(c.anchors, c.m))
         self._masks: dict[tuple[int, int], Tensor] = {}
@@ -203,19 +211,24 @@ class Codec(nn.Module):
             self._masks[h, w] = mask.repeat_interleave(self.config.m // STEPS, 1)[:, None].to(self.bias_h.device)
         return self._masks[h, w]
 
-    def hyper_latent(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantized z and its likelihoods."""
+    def hyper_latent(self, y: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Quantized z and the likelihoods (channels, 1, cells) of z with noise, or of the quantized z."""
         z = self.h_a(y * 0.25).float()
-        _, likelihood = self.prior_z(z)
         median = self.prior_z._get_medians().reshape(1, -1, 1, 1)
-        return ste_round(z - median) + median, likelihood
+        z_hat = ste_round(z - median) + median
+        coded = z_hat if noise is None else z + noise
+        likelihood = self.prior_z._likelihood(coded.transpose(0, 1).reshape(coded.shape[1], 1, -1))[0]
+        return z_hat, likelihood.reshape(coded.shape[1], coded.shape[0], -1).transpose(0, 1)
 
-    def forward(self, x: Tensor, q: Tensor, train: bool = True) -> Output:
-        """x: (B, 3, H, W) in [0, 1], H and W multiples of 64; q: (B,) in [0, 1]. train: noise instead of rounding."""
+    def forward(self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None) -> Output:
+        """x: (B, 3, H, W) in [0, 1], H and W multiples of 64; q: (B,) in [0, 1].
+
+        noise: uniform in [-1/2, 1/2], of the shapes of y and z, stands in for rounding in the rate while training.
+        """
         pixels = x.shape[2] * x.shape[3]
         gain = self.at_quality(self.log_gain_y, q).exp()
         y = self.g_a(x, self.at_quality(self.log_gain_a, q).exp()).float() * gain
-        z_hat, likelihood_z = self.hyper_latent(y)
+        z_hat, likelihood_z = self.hyper_latent(y, noise[1] if noise else None)
         p = self.h_s(z_hat * 0.25) + self.at_quality(self.bias_h, q)
         mean, log_scale = self.prior_head(p).float().chunk(2, 1)
         y_hat = means = log_scales = torch.zeros_like(y)
@@ -229,10 +242,10 @@ class Codec(nn.Module):
         log_scales = log_scales + self.at_quality(self.bias_scale, q)
         scale = (LOG_SCALE_MIN + F.softplus(log_scales - LOG_SCALE_MIN)).clamp(max=LOG_SCALE_MAX).exp()
         r = y - means
-        r = (r + torch.empty_like(r).uniform_(-0.5, 0.5) if train else torch.round(r)).abs()
+        r = (r + noise[0] if noise else torch.round(r)).abs()
         c = 1 / math.sqrt(2)
         likelihood_y = 0.5 * (torch.erfc(-c * (0.5 - r) / scale) - torch.erfc(-c * (-0.5 - r) / scale))
         bits_y = -torch.log2(likelihood_y.clamp_min(1e-7)).sum((1, 2, 3))
-        bits_z = -torch.log2(likelihood_z.clamp_min(1e-7)).sum((1, 2, 3))
+        bits_z = -torch.log2(likelihood_z.clamp_min(1e-7)).sum((1, 2))
         x_hat = self.g_s(y_hat / gain, self.at_quality(self.log_gain_s, q).exp()).float()
         return Output(x_hat, (bits_y + bits_z) / pixels, bits_z / pixels)

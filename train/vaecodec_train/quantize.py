@@ -65,7 +65,7 @@ def input_ranges(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> dict
 
     hooks = [m.register_forward_pre_hook(watch(name)) for name, m in entropy_convs(model).items()]
     for x, q in batches:
-        model(x, q, train=False)
+        model(x, q)
     for hook in hooks:
         hook.remove()
     return ranges
