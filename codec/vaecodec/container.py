@@ -8,7 +8,7 @@ from vaecodec.errors import FormatError
 
 SIGNATURE = b"\x89VAE"
 VERSION = 1
-MAX_PIXELS = 2**26  # one pass needs about 70 bytes of memory per pixel
+MAX_PIXELS = 2**25  # one pass takes up to 190 bytes of memory a pixel
 COLORS = {0: "L", 1: "RGB"}
 CHUNK_TILE = b"T"
 
