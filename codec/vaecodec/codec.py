@@ -9,7 +9,7 @@ from vaecodec import container, networks
 from vaecodec.container import Header
 from vaecodec.entropy import Decoder, Encoder
 from vaecodec.errors import FormatError, ModelError
-from vaecodec.latents import Latents, walk
+from vaecodec.latents import Latents, least_bits, walk
 from vaecodec.networks import Networks
 from vaecodec.pixels import check_quality, to_array, to_image
 from vaecodec.tiling import pad
@@ -73,7 +73,10 @@ def decode_latents(data: bytes, *, model: str | None = None, threads: int = 0) -
     nets = networks.load(model or header.model, threads)
     if nets.id != header.model:
         raise ModelError(f"the file was made with model {header.model}, not with {nets.id}")
-    latents = walk(nets, header.quality, (header.height, header.width), Decoder(tile[_CHECK.size:]))
+    size = (header.height, header.width)
+    if 8 * len(tile) < least_bits(nets, header.quality, size):  # before memory is spent on a picture that is not there
+        raise FormatError(f"damaged: {len(tile)} bytes cannot hold {header.width} x {header.height} pixels")
+    latents = walk(nets, header.quality, size, Decoder(tile[_CHECK.size :]))
     if latents.checksum() != _CHECK.unpack_from(tile)[0]:
         raise FormatError("damaged: its latents do not match their checksum")
     return header, latents, nets

@@ -34,6 +34,7 @@ class Tables:
         self.half_width = half_width.astype(np.int32)
         ends = np.cumsum(2 * self.half_width + 1)
         self.frequencies = [f.astype(np.int64) for f in np.split(frequency, ends[:-1])]
+        self.least_bits = np.array([24 - np.log2(f.max()) for f in self.frequencies])  # of the likeliest symbol of each
         # constriction adds one to each and scales by (2^24 - n) / sum, which is exactly 1 for frequencies less one.
         self.models = [Categorical((f - 1).astype(np.float64), perfect=False) for f in self.frequencies]
 

@@ -58,6 +58,11 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coder: Encod
     return Latents(y[:, :h, :w].astype(np.int32), z)
 
 
+def least_bits(networks: Networks, quality: float, size: tuple[int, int]) -> float:
+    """Fewer bits than these cannot code z of a tile of `size` (height, width) pixels, even where every guess is right."""
+    return cells(size[0], CELL_Z) * cells(size[1], CELL_Z) * float(networks.z_tables(quality).least_bits.sum())
+
+
 def _parts(step: int, group: int) -> list[tuple[slice, slice, slice]]:
     """For each of the four positions of a 2x2 cell: the latents (channels, rows, columns) that this step codes there."""
     parts = []

@@ -2,6 +2,7 @@
 import io
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,15 @@ def read_image(data: bytes) -> Image.Image:
     if not data:
         raise ImageError("empty file")
     try:
-        image = Image.open(io.BytesIO(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
+            image = Image.open(io.BytesIO(data))
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(f"{image.width} x {image.height} pixels are more than the {MAX_PIXELS} supported")
         image.load()
         return image
+    except Image.DecompressionBombError:
+        raise ImageError(f"more pixels than the {MAX_PIXELS} supported") from None
     except UnidentifiedImageError:
         raise ImageError("not an image that can be read") from None
     except ImageError:
@@ -86,7 +91,14 @@ def image_bytes(image: Image.Image, kind: str) -> bytes:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write all of `data` or nothing: to a temporary file in the same folder, then rename. Raises OSError."""
+    """Write all of `data` or nothing: to a temporary file in the same folder, then rename. Raises OSError.
+
+    A link is followed; what is not an ordinary file, such as a device or a pipe, is written to as it is.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as f:

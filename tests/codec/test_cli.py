@@ -155,11 +155,22 @@ def test_outputs_are_guarded(folder: Path) -> None:
     assert run("encode", "photo.png", "photo.vae", "--quality", "1", "--force", cwd=folder).returncode == 0
     assert len((folder / "photo.vae").read_bytes()) < len(kept) / 2
     refused(run("encode", "photo.png", "no/such/folder/a.vae", cwd=folder), "no/such/folder/a.vae", "cannot be written")
+    refused(run("encode", "photo.png", "/dev/full", "--force", cwd=folder), "/dev/full", "cannot be written")
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+    (folder / "link.vae").symlink_to(folder / "target.vae")
+    assert run("encode", "photo.png", "link.vae", cwd=folder).returncode == 0
+    assert (folder / "link.vae").is_symlink() and (folder / "target.vae").is_file()
     refused(run("encode", "photo.png", "-o", "photo.png", cwd=folder), "photo.png", "cannot be created")
     refused(run("decode", "photo.vae", "picture.xyz", cwd=folder), ".xyz")
     (folder / "same.jpg").write_bytes((folder / "photo.png").read_bytes())
     (folder / "same.png").write_bytes((folder / "photo.png").read_bytes())
     refused(run("encode", "same.jpg", "same.png", "-o", "out", cwd=folder), "both be written")
+
+
+def test_pictures_with_too_many_pixels(folder: Path) -> None:
+    for name, side in (("large.png", 10_000), ("bomb.png", 20_000)):  # Pillow warns at the first and refuses the second
+        Image.new("1", (side, side)).save(folder / name)
+        refused(run("encode", name, "new.vae", cwd=folder), name, "pixels", "33554432")
 
 
 def test_rgba_is_refused(folder: Path) -> None:

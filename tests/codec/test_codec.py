@@ -1,4 +1,5 @@
 """Pictures in, pictures out."""
+import dataclasses
 import os
 import subprocess
 import sys
@@ -121,9 +122,23 @@ def test_damaged_data_under_right_checksums_is_never_shown(photo_file: bytes) ->
         damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
         with pytest.raises(FormatError, match="damaged"):
             vaecodec.decode(container.write(header, [(b"T", bytes(damaged))]))
-    for length in (0, 3, 4, 5, 8, 100):
+    for length in (0, 3, 4, 5, 8, 100, len(tile) - 4, len(tile) - 40):
         with pytest.raises(FormatError, match="damaged"):
             vaecodec.decode(container.write(header, [(b"T", bytes(tile[:length]))]))
+
+
+def test_a_claim_of_many_pixels_costs_nothing(photo_file: bytes) -> None:
+    """A header that claims 33 megapixels over a hundred bytes is refused before memory is spent on them."""
+    import tracemalloc
+
+    header = dataclasses.replace(vaecodec.probe(photo_file), width=5792, height=5792)
+    tile = container.tile_payloads(photo_file, 1)[0]
+    data = container.write(header, [(b"T", bytes(tile[:100]))])
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="100 bytes cannot hold 5792 x 5792"):
+        vaecodec.decode(data)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_unknown_and_wrong_models(photo: Image.Image, photo_file: bytes) -> None:
