@@ -1,4 +1,5 @@
 """The trainer: it learns, survives, resumes exactly, and shares a batch among processes."""
+import dataclasses
 import json
 import os
 import signal
@@ -17,7 +18,9 @@ from vaecodec.errors import VaecodecError
 from vaecodec_train.checkpoint import load_model
 from vaecodec_train.config import TrainConfig, from_dict, load_config
 from vaecodec_train.data import batch, open_dataset
+from vaecodec_train.grow import grow
 from vaecodec_train.loop import Trainer, losses, read_checkpoint
+from vaecodec_train.model import Codec
 from vaecodec_train.runlog import Log, estimated_curve, read_log
 
 SMALL = {"steps": 60, "batch": 4, "patch": 64, "warmup": 5, "precision": "float32", "compile": False, "held_out": 2,
@@ -189,6 +192,7 @@ import torch, torch.distributed as dist
 torch.set_num_threads(1)
 from vaecodec_train.config import from_dict
 from vaecodec_train.data import open_dataset
+from vaecodec_train.grow import grow
 from vaecodec_train.loop import Trainer
 config = from_dict(json.loads(sys.argv[1]))
 data = open_dataset([Path(sys.argv[2])], Path(sys.argv[3]), config.patch, config.held_out, quiet=True)
@@ -225,3 +229,25 @@ def test_configurations_that_are_refused(tmp_path: Path, text: str, reason: str)
 def test_learning_rate() -> None:
     config = TrainConfig(steps=1000, warmup=100, decay=0.4)
     assert [round(config.rate(s), 3) for s in (0, 49, 99, 300, 600, 800, 1000)] == [0.01, 0.5, 1, 1, 1, 0.5, 0]
+
+
+def test_a_grown_model_codes_like_the_old_one() -> None:
+    """The same rate and distortion at the same lambda, but for the first noise of the new channels."""
+    torch.manual_seed(0)
+    small = from_dict({**SMALL, "model": {**SMALL["model"], "bypass": False}}).model  # type: ignore[dict-item]
+    old = Codec(small).eval()
+    with torch.no_grad():
+        for table in (old.log_gain_a, old.log_gain_s, old.bias_h, old.bias_scale):
+            table.copy_(torch.linspace(-0.2, 0.2, len(table))[:, None].expand_as(table))
+    wide = dataclasses.replace(small, m=48, bypass=True, lambda_min=small.lambda_min / 2, lambda_max=small.lambda_max * 4)
+    new = grow(old, wide).eval()
+    x = torch.from_numpy(np.asarray(kodak_crop(3, 128, 128)).copy()).permute(2, 0, 1)[None].float() / 255
+    for lmbda in (small.lambda_min, 0.01, small.lambda_max):
+        q_old, q_new = (torch.tensor([np.log(lmbda / c.lambda_min) / np.log(c.lambda_max / c.lambda_min)], dtype=torch.float32)
+                        for c in (small, wide))
+        with torch.no_grad():
+            a, b = old(x, q_old), new(x, q_new)
+        assert (a.x_hat - b.x_hat).square().mean().sqrt() < 0.05
+        assert b.bpp.item() == pytest.approx(a.bpp.item(), abs=0.1)
+    with pytest.raises(VaecodecError, match="only"):
+        grow(new, dataclasses.replace(wide, m=64))

@@ -24,7 +24,8 @@ def run(
     data: Annotated[list[Path], typer.Option(help="Folder of images; may be given several times.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output-dir", help="Folder of the run.", show_default=False)],
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
-    init: Annotated[Path | None, typer.Option(help="Weights to start from, a .safetensors file.", show_default=False)] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to start from; a smaller model is grown.",
+                                              show_default=False)] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop and save after so many minutes.",
                                                   show_default=False)] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for the decoded images.",
@@ -37,6 +38,7 @@ def run(
     from vaecodec_train.checkpoint import load_model
     from vaecodec_train.config import load_config
     from vaecodec_train.data import open_dataset
+    from vaecodec_train.grow import grow
     from vaecodec_train.loop import Trainer
     from vaecodec_train.runlog import Log
 
@@ -50,7 +52,7 @@ def run(
     if init is not None and not resume:
         start, _ = load_model(init)
         if start.config != settings.model:
-            raise VaecodecError(f"{init}: its model configuration is not that of {config}")
+            start = grow(start, settings.model)
     dataset = open_dataset(data, cache or output / "cache", settings.patch, settings.held_out)
     trainer = Trainer(settings, dataset, output, start)
     if resume:
