@@ -44,7 +44,11 @@ def save_model(model: Codec, path: Path, figures: dict[str, object] | None = Non
 
 
 def load_model(path: Path) -> tuple[Codec, dict[str, object]]:
-    """Model in float32 and its training figures. Raises VaecodecError where the file is missing, damaged or foreign."""
+    """Model in float32 and its training figures, from a file or from the folder of a run.
+
+    Raises VaecodecError where the file is missing, damaged or foreign.
+    """
+    path = path / "model.safetensors" if path.is_dir() else path
     try:
         with safe_open(path, "pt") as f:
             metadata = f.metadata() or {}

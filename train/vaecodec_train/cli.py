@@ -10,7 +10,7 @@ from vaecodec.errors import VaecodecError
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
 
-Checkpoint = Annotated[Path, typer.Argument(help="Weights, a .safetensors file.", show_default=False)]
+Checkpoint = Annotated[Path, typer.Argument(help="Weights, a .safetensors file, or the folder of a run.", show_default=False)]
 
 
 @app.callback()
