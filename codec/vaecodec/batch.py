@@ -112,14 +112,16 @@ def run(pairs: Pairs, convert: Callable[[bytes, str], tuple[bytes, str]], force:
     silent = quiet or len(pairs) == 1
     for name, output in track(pairs, "", console=console, disable=silent, transient=True):
         try:
-            if output != "-" and not force and Path(output).exists():
+            if output != "-" and Path(output).is_file() and name != "-" and Path(name).exists() and Path(output).samefile(name):
+                raise OutputError("is the input itself")
+            if output != "-" and not force and Path(output).is_file():
                 raise OutputError("exists already; use --force to overwrite it")
             data, summary = convert(read(name), output)
             write(output, data)
             if not quiet:
                 console.print(f"{name} -> {output}: {summary}", markup=False, soft_wrap=True)
         except OutputError as error:
-            failed = complain(output, error)
+            failed = complain("standard output" if output == "-" else output, error)
         except VaecodecError as error:
             failed = complain(name, error)
         except MemoryError:

@@ -60,11 +60,11 @@ def encode(
         import vaecodec
         from vaecodec.pixels import read_image
 
-        image = read_image(data)
-        out = vaecodec.encode(image, quality, bpp=bpp, size=limit, psnr=psnr, model=model, threads=threads)
+        out = vaecodec.encode(read_image(data), quality, bpp=bpp, size=limit, psnr=psnr, model=model, threads=threads)
         header = vaecodec.probe(out)
-        return out, (f"{image.width} x {image.height}, {len(out)} bytes, {len(out) * 8 / image.width / image.height:.3f} "
-                     f"bits per pixel, quality {header.quality:g}")
+        bits = len(out) * 8 / header.width / header.height
+        return out, (f"{header.width} x {header.height}, {len(out)} bytes, {bits:.3f} bits per pixel, "
+                     f"quality {header.quality:g}")
 
     run(pair_up(paths, output_dir, ".vae"), convert, force, quiet)
 
@@ -114,6 +114,7 @@ def info(
         try:
             data = read(name)
             header = container.probe(data)
+            container.tile_payloads(data, 1)
             fields = {"file": name, "format": header.version, "width": header.width, "height": header.height,
                       "color": header.color, "quality": header.quality, "model": header.model, "bytes": len(data),
                       "bits_per_pixel": round(len(data) * 8 / header.width / header.height, 4)}
@@ -123,7 +124,6 @@ def info(
                 print(f"{name}: {header.width} x {header.height} {header.color}, quality {header.quality:g}, "
                       f"{len(data)} bytes, {fields['bits_per_pixel']} bits per pixel, model {header.model}, "
                       f"format version {header.version}")
-            container.tile_payloads(data, 1)
         except VaecodecError as error:
             failed = complain(name, error)
     if failed:

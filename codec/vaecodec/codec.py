@@ -8,7 +8,7 @@ from PIL import Image
 from vaecodec import container, networks
 from vaecodec.container import Header
 from vaecodec.entropy import Decoder, Encoder
-from vaecodec.errors import FormatError, ModelError
+from vaecodec.errors import FormatError, ModelError, VaecodecError
 from vaecodec.latents import Latents, least_bits, walk
 from vaecodec.networks import Networks
 from vaecodec.pixels import check_quality, to_array, to_image
@@ -31,6 +31,9 @@ def encode(image: Image.Image | Pixels, quality: float | None = None, *, bpp: fl
     """
     if sum(value is not None for value in (quality, bpp, size, psnr)) > 1:
         raise ValueError("give one of quality, bpp, size and psnr")
+    for name, value in (("bpp", bpp), ("size", size), ("psnr", psnr)):
+        if value is not None and not 0 < value < float("inf"):
+            raise VaecodecError(f"{name} must be a positive number, not {value}")
     pixels, color = to_array(image)
     nets = networks.load(model, threads)
     from vaecodec import search  # it builds on this module
@@ -70,7 +73,7 @@ def decode_latents(data: bytes, *, model: str | None = None, threads: int = 0) -
     tile, = container.tile_payloads(data, 1)
     if len(tile) < _CHECK.size:
         raise FormatError("damaged: its tile has no checksum")
-    nets = networks.load(model or header.model, threads)
+    nets = networks.load(model, threads) if model else networks.load(header.model, threads, True)
     if nets.id != header.model:
         raise ModelError(f"the file was made with model {header.model}, not with {nets.id}")
     size = (header.height, header.width)

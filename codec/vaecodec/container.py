@@ -32,6 +32,11 @@ class Header:
     version: int = VERSION
 
 
+def too_large(width: int, height: int) -> bool:
+    """Whether a picture, padded to whole cells of 64 x 64 pixels as the networks take it, passes MAX_PIXELS."""
+    return -(-width // 64) * -(-height // 64) * 64 * 64 > MAX_PIXELS
+
+
 def write(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A whole file from its header and its (type, payload) chunks."""
     color = next(code for code, name in COLORS.items() if name == header.color)
@@ -68,7 +73,7 @@ def probe(data: bytes) -> Header:
         raise FormatError(f"impossible quality ({quality / 100})")
     if width == 0 or height == 0:
         raise FormatError(f"impossible size ({width} x {height})")
-    if width * height > MAX_PIXELS:
+    if too_large(width, height):
         raise FormatError(f"{width} x {height} pixels are more than the {MAX_PIXELS} that this version decodes")
     if tile or coding:
         raise FormatError(f"unknown tile size code {tile} or coding {coding}; please install a newer vaecodec")

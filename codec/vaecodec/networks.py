@@ -39,6 +39,8 @@ class Networks:
         try:
             self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
             self.id = str(self.manifest["id"])
+            if content_id(folder) != self.id:
+                raise ModelError(f"{folder}: damaged, its contents are not those of model {self.id}")
             with np.load(folder / "tables.npz", allow_pickle=False) as f:
                 self.tables = {name: f[name] for name in f.files}
         except (OSError, ValueError, KeyError) as error:
@@ -71,7 +73,12 @@ class Networks:
             except Exception as error:  # ONNX Runtime's own exceptions share no base class
                 raise ModelError(f"{path}: cannot be loaded ({str(error).splitlines()[0]})") from None
             self._sessions[graph] = session
-        result: list[Any] = session.run(None, feeds)
+        try:
+            result: list[Any] = session.run(None, feeds)
+        except Exception as error:  # as above
+            if "alloc" in str(error).lower() or "BFCArena" in str(error):
+                raise MemoryError from None
+            raise ModelError(f"{self.folder / graph}.onnx: cannot be run ({str(error).splitlines()[0]})") from None
         return result
 
     def _row(self, name: str, quality: float) -> npt.NDArray[Any]:
@@ -140,15 +147,18 @@ def default_model() -> str:
 
 
 @lru_cache(maxsize=8)
-def load(model: str | None = None, threads: int = 0) -> Networks:
+def load(model: str | None = None, threads: int = 0, installed_only: bool = False) -> Networks:
     """Networks by id (8 hexadecimal digits, looked up among the packaged models and in $VAECODEC_MODELS) or by folder.
 
-    threads: of the inference engine; 0 means one a core. Raises ModelError.
+    threads: of the inference engine; 0 means one a core. installed_only: for ids that come from a file, which must not
+    name a folder. Raises ModelError.
     """
     name = model or default_model()
-    places = [MODELS / name, Path(name)]
+    places = [MODELS / name]
     if os.environ.get("VAECODEC_MODELS"):
-        places.insert(1, Path(os.environ["VAECODEC_MODELS"]) / name)
+        places.append(Path(os.environ["VAECODEC_MODELS"]) / name)
+    if not installed_only:
+        places.append(Path(name))
     for folder in places:
         if (folder / "manifest.json").is_file():
             return Networks(folder, threads)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vaecodec.container import MAX_PIXELS
+from vaecodec.container import MAX_PIXELS, too_large
 from vaecodec.errors import ImageError, VaecodecError
 
 Pixels = npt.NDArray[np.uint8]
@@ -27,7 +27,11 @@ def to_array(image: Image.Image | Pixels) -> tuple[Pixels, str]:
     if isinstance(image, Image.Image):
         if image.mode not in ("RGB", "L"):
             raise ImageError(f"images of mode {image.mode} are not supported; convert to RGB or L (greyscale) first")
-        array = np.asarray(image)
+        if "transparency" in image.info:
+            raise ImageError("images with transparency are not supported; convert to RGB or L (greyscale) first")
+        if getattr(image, "n_frames", 1) > 1:
+            raise ImageError("animated and many-page images are not supported; extract one picture first")
+        array = np.asarray(ImageOps.exif_transpose(image))  # the file holds upright pixels and no tag
     else:
         array = np.asarray(image)
         if array.dtype != np.uint8:
@@ -36,7 +40,7 @@ def to_array(image: Image.Image | Pixels) -> tuple[Pixels, str]:
             raise ImageError(f"arrays must have shape (H, W, 3) or (H, W), not {array.shape}")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ImageError(f"the image is empty ({array.shape[1]} x {array.shape[0]})")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+    if too_large(array.shape[1], array.shape[0]):
         raise ImageError(f"the image has {array.shape[1]} x {array.shape[0]} pixels, more than the {MAX_PIXELS} supported")
     if array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2), "L"
@@ -58,8 +62,10 @@ def read_image(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
             image = Image.open(io.BytesIO(data))
-        if image.width * image.height > MAX_PIXELS:
+        if too_large(*image.size):
             raise ImageError(f"{image.width} x {image.height} pixels are more than the {MAX_PIXELS} supported")
+        if image.format == "PNG" and data[24] == 16:
+            raise ImageError("images of 16 bits a sample are not supported; convert to 8 bits first")
         image.load()
         return image
     except Image.DecompressionBombError:

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,8 @@ def test_info(folder: Path, photo_file: bytes) -> None:
     assert fields["bytes"] == len(photo_file) and fields["model"] == vaecodec.probe(photo_file).model
     (folder / "cut.vae").write_bytes(photo_file[:-1])
     result = run("info", "cut.vae", "photo.vae", cwd=folder)
-    assert result.returncode == 1 and b"cut.vae: cut short" in result.stderr and b"photo.vae: 237" in result.stdout
+    assert result.returncode == 1 and b"cut.vae: cut short" in result.stderr
+    assert b"cut.vae" not in result.stdout and b"photo.vae: 237" in result.stdout
 
 
 def test_info_loads_no_network() -> None:
@@ -152,6 +154,8 @@ def test_outputs_are_guarded(folder: Path) -> None:
     kept = (folder / "photo.vae").read_bytes()
     refused(run("encode", "photo.png", "photo.vae", "--quality", "1", cwd=folder), "photo.vae", "--force")
     assert (folder / "photo.vae").read_bytes() == kept
+    refused(run("encode", "photo.png", "photo.png", "--force", cwd=folder), "photo.png", "the input itself")
+    assert run("encode", "photo.png", "/dev/null", cwd=folder).returncode == 0
     assert run("encode", "photo.png", "photo.vae", "--quality", "1", "--force", cwd=folder).returncode == 0
     assert len((folder / "photo.vae").read_bytes()) < len(kept) / 2
     refused(run("encode", "photo.png", "no/such/folder/a.vae", cwd=folder), "no/such/folder/a.vae", "cannot be written")
@@ -171,6 +175,17 @@ def test_pictures_with_too_many_pixels(folder: Path) -> None:
     for name, side in (("large.png", 10_000), ("bomb.png", 20_000)):  # Pillow warns at the first and refuses the second
         Image.new("1", (side, side)).save(folder / name)
         refused(run("encode", name, "new.vae", cwd=folder), name, "pixels", "33554432")
+
+
+def test_transparency_pages_and_16_bits_are_refused(folder: Path, photo: Image.Image) -> None:
+    photo.save(folder / "clear.png", transparency=(1, 2, 3))
+    photo.save(folder / "pages.tiff", save_all=True, append_images=[photo])
+    data = bytearray((folder / "photo.png").read_bytes())
+    data[24] = 16
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (folder / "deep.png").write_bytes(data)
+    for name, word in (("clear.png", "transparency"), ("pages.tiff", "many-page"), ("deep.png", "16 bits")):
+        refused(run("encode", name, "new.vae", cwd=folder), name, word)
 
 
 def test_rgba_is_refused(folder: Path) -> None:

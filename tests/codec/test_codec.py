@@ -1,9 +1,11 @@
 """Pictures in, pictures out."""
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec import container
+from vaecodec import container, networks
 from vaecodec.codec import decode_latents
 from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 
@@ -57,6 +59,27 @@ def test_grey_stays_grey(photo: Image.Image) -> None:
     assert psnr(grey, decoded) > 32
 
 
+def test_orientation_is_applied(photo: Image.Image) -> None:
+    turned = photo.copy()
+    turned.getexif()[0x0112] = 6
+    assert vaecodec.decode(vaecodec.encode(turned)).size == (photo.height, photo.width)
+
+
+def test_a_damaged_model_is_refused(tmp_path: Path, photo: Image.Image) -> None:
+    source = networks.load().folder
+    damages = [("g_s.onnx", lambda d: d[:5000] + b"\0" * 100 + d[5100:]), ("tables.npz", lambda d: d[:-50]),
+               ("manifest.json", lambda d: d.replace(b'"id": "', b'"id": "zz')), ("h_a.onnx", None)]
+    for i, (file, change) in enumerate(damages):
+        folder = tmp_path / str(i)
+        shutil.copytree(source, folder)
+        if change is None:
+            (folder / file).unlink()
+        else:
+            (folder / file).write_bytes(change((folder / file).read_bytes()))
+        with pytest.raises(ModelError, match=str(folder)):
+            vaecodec.encode(photo, model=str(folder))
+
+
 def test_probe(photo_file: bytes) -> None:
     header = vaecodec.probe(photo_file[:26])
     assert (header.width, header.height, header.color, header.quality) == (237, 155, "RGB", 50)
@@ -89,6 +112,9 @@ def test_targets(photo: Image.Image) -> None:
         vaecodec.encode(photo, psnr=70)
     assert vaecodec.probe(vaecodec.encode(photo, size=10**7)).quality == 100  # a limit that needs no search
     assert vaecodec.probe(vaecodec.encode(photo, psnr=5)).quality == 1
+    for wrong in ({"bpp": float("nan")}, {"size": 0}, {"psnr": float("inf")}):
+        with pytest.raises(VaecodecError, match="positive"):
+            vaecodec.encode(photo, **wrong)
     with pytest.raises(ValueError, match="one of"):
         vaecodec.encode(photo, 50, size=4000)
 
@@ -131,11 +157,11 @@ def test_a_claim_of_many_pixels_costs_nothing(photo_file: bytes) -> None:
     """A header that claims 33 megapixels over a hundred bytes is refused before memory is spent on them."""
     import tracemalloc
 
-    header = dataclasses.replace(vaecodec.probe(photo_file), width=5792, height=5792)
+    header = dataclasses.replace(vaecodec.probe(photo_file), width=5760, height=5760)
     tile = container.tile_payloads(photo_file, 1)[0]
     data = container.write(header, [(b"T", bytes(tile[:100]))])
     tracemalloc.start()
-    with pytest.raises(FormatError, match="100 bytes cannot hold 5792 x 5792"):
+    with pytest.raises(FormatError, match="100 bytes cannot hold 5760 x 5760"):
         vaecodec.decode(data)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
@@ -154,7 +180,6 @@ def test_unknown_and_wrong_models(photo: Image.Image, photo_file: bytes) -> None
 
 
 def test_latents_are_what_the_encoder_meant(photo: Image.Image) -> None:
-    from vaecodec import networks
     from vaecodec.codec import encode_pixels
 
     data, meant = encode_pixels(np.asarray(photo), "RGB", 64.5, networks.load())
