@@ -36,8 +36,18 @@ class ModelConfig:
     lambda_max: float = 0.12
 
 
-def conv1x1(c_in: int, c_out: int) -> nn.Conv2d:
-    return nn.Conv2d(c_in, c_out, 1)
+class Conv1x1(nn.Conv2d):
+    """A 1x1 convolution, computed as one matrix product: on CPUs its backward pass is the faster one."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+def conv1x1(c_in: int, c_out: int) -> Conv1x1:
+    return Conv1x1(c_in, c_out)
 
 
 def depthwise(c: int) -> nn.Conv2d:

@@ -14,9 +14,8 @@ class Muon(torch.optim.Optimizer):
     Matrices of one shape are batched into one multiplication.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, bf16: bool = True):
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95):
         super().__init__(params, {"lr": lr, "momentum": momentum})
-        self.dtype = torch.bfloat16 if bf16 else torch.float32
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -29,38 +28,45 @@ class Muon(torch.optim.Optimizer):
                 for p in params:
                     if "momentum" not in self.state[p]:
                         self.state[p]["momentum"] = torch.zeros_like(p)
-                grads = torch.stack([p.grad.reshape(rows, columns) for p in params])  # type: ignore[union-attr]
-                old = torch.stack([self.state[p]["momentum"].reshape(rows, columns) for p in params])
-                momentum = old.lerp_(grads, 1 - group["momentum"])
-                update = self.orthogonal(grads.lerp(momentum, group["momentum"]))
-                update = update * (-group["lr"] * max(1, rows / columns) ** 0.5)
-                for p, m, u in zip(params, momentum, update, strict=True):
-                    self.state[p]["momentum"].copy_(m.reshape(p.shape))
-                    p.add_(u.reshape(p.shape))
+                momenta = [self.state[p]["momentum"] for p in params]
+                grads = [p.grad for p in params if p.grad is not None]
+                torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
+                ahead = torch._foreach_lerp(grads, momenta, group["momentum"])
+                update = orthogonal(torch.stack([a.reshape(rows, columns) for a in ahead]))
+                scale = -group["lr"] * max(1, rows / columns) ** 0.5
+                torch._foreach_add_(params, [u.reshape(p.shape) for p, u in zip(params, update, strict=True)], alpha=scale)
 
-    def orthogonal(self, x: Tensor) -> Tensor:
-        """(n, rows, columns) -> the nearest matrices whose singular values are about 1."""
-        x = (x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-12)).to(self.dtype)
-        tall = x.shape[1] > x.shape[2]
-        if tall:
-            x = x.mT.contiguous()
-        for _ in range(5):
-            a = x @ x.mT
-            x = 3.4445 * x + torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315) @ x
-        return (x.mT if tall else x).float()
+
+def orthogonal(x: Tensor) -> Tensor:
+    """(n, rows, columns) -> the nearest matrices whose singular values are about 1.
+
+    The steps run on the smaller Gram matrix and are applied once: half the multiplications for matrices of 1 : 4.
+    """
+    x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-12)
+    tall = x.shape[1] > x.shape[2]
+    gram = x.mT @ x if tall else x @ x.mT
+    whole: Tensor | None = None
+    for last in (False, False, False, False, True):
+        step = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        step.diagonal(dim1=1, dim2=2).add_(3.4445)
+        whole = step if whole is None else step @ whole
+        if not last:
+            gram = step @ gram @ step
+    assert whole is not None
+    return x @ whole if tall else whole @ x
 
 
 def is_matrix(p: Tensor) -> bool:
     return p.ndim == 4 and p.shape[1] > 1 and p.shape[2] == 1
 
 
-def build(model: nn.Module, config: TrainConfig, bf16: bool) -> list[tuple[torch.optim.Optimizer, float]]:
+def build(model: nn.Module, config: TrainConfig) -> list[tuple[torch.optim.Optimizer, float]]:
     """(optimizer, its full learning rate) pairs; the last one is that of the quantiles of z, whose rate never changes."""
     named = [(n, p) for n, p in model.named_parameters() if not n.endswith("quantiles")]
     matrices, others = [p for _, p in named if is_matrix(p)], [p for _, p in named if not is_matrix(p)]
     first: torch.optim.Optimizer
     if config.optimizer == "muon":
-        first = Muon(matrices, config.lr_matrix, bf16=bf16)
+        first = Muon(matrices, config.lr_matrix)
     elif config.optimizer == "adam":
         first = torch.optim.Adam(matrices, config.lr_matrix)
     else:
