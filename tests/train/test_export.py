@@ -1,4 +1,6 @@
 """From a checkpoint to a model folder that encodes and decodes exactly, with a small network of other widths."""
+import copy
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ from conftest import kodak_crop, psnr
 from integer_networks import Int64, digest
 from vaecodec import networks
 from vaecodec.errors import VaecodecError
+from vaecodec_train.aware import fake_quantize, train_entropy
 from vaecodec_train.checkpoint import load_model, save_model, v0_name
-from vaecodec_train.export import export, load_crops
+from vaecodec_train.export import batches, export, load_crops, shuffled
 from vaecodec_train.model import Codec, ModelConfig
+from vaecodec_train.quantize import plan
 
 SMALL = ModelConfig(n=24, k=32, m=48, z=16, p=20, g_a_blocks=(1, 1), g_s_blocks=(1, 2), context_blocks=1, anchors=4,
                     bypass=True)
@@ -60,6 +64,47 @@ def test_runtime_matches_the_float_model(model: Codec, folder: Path) -> None:
     assert np.abs(got - (pixels.clamp(0, 1) * 255).numpy()).max() <= 1.5
 
 
+def test_plain_blocks_are_exported_as_well(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    plain = Codec(dataclasses.replace(SMALL, block="plain")).eval()
+    picture, q = np.asarray(kodak_crop(12, 64, 128)), 50.0
+    crops = [np.asarray(kodak_crop(n, 256, 256)) for n in range(1, 9)]
+    nets = networks.load(str(export(plain, crops, tmp_path, {})))
+    y, _ = nets.analyse(picture, q)
+    x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        expected, _ = plain.latent(x, torch.tensor([(q - 1) / 99]))
+    assert np.abs(y - expected[0].numpy()).max() < 0.01 * float(expected.abs().max())
+
+
+def estimated_bits(model: Codec, crops: list[np.ndarray]) -> float:
+    total = 0.0
+    with torch.no_grad():
+        for x, q in batches(crops):
+            _, bits_y, bits_z = model.code(model.latent(x, q)[0], q)
+            total += (bits_y + bits_z).log().sum().item()
+    return total / len(crops)
+
+
+def test_quantization_aware_training_lowers_the_rate_of_the_integer_networks(model: Codec, tmp_path: Path) -> None:
+    """Fake quantization changes the rate as little as the real one, and training under it leaves a plain, better model."""
+    codec = copy.deepcopy(model)
+    crops = [np.asarray(kodak_crop(n, 128, 128)) for n in range(1, 9)]
+    steps = plan(codec, batches(crops))
+    before = estimated_bits(codec, crops)
+    hooks = fake_quantize(codec, steps)
+    assert estimated_bits(codec, crops) == pytest.approx(before, abs=0.05)
+    assert not torch.equal(codec.prior_head.weight, model.prior_head.weight)
+    for hook in hooks:
+        hook.remove()
+    codec = copy.deepcopy(model)
+    train_entropy(codec, steps, shuffled(crops), 30, lr=1e-3)
+    assert set(codec.state_dict()) == set(model.state_dict())
+    assert estimated_bits(codec, crops) < before - 0.01
+    changed = {n for n, p in codec.named_parameters() if not torch.equal(p, model.get_parameter(n))}
+    assert changed and all(n.startswith(("h_s", "prior_head", "context", "bias_")) for n in changed)
+
+
 def test_shipped_model_matches_its_figures() -> None:
     nets = networks.load()
     assert nets.manifest["id"] == networks.content_id(nets.folder) == nets.folder.name
@@ -96,7 +141,7 @@ def test_names_of_the_first_experiment() -> None:
 
 
 def test_calibration_needs_pictures(tmp_path: Path, model: Codec) -> None:
-    with pytest.raises(VaecodecError, match="no images"):
-        load_crops(tmp_path, 8)
+    with pytest.raises(VaecodecError, match="no image files"):
+        load_crops([tmp_path], 8)
     with pytest.raises(VaecodecError, match="at least 8"):
         export(model, [np.zeros((256, 256, 3), np.uint8)], tmp_path, {})

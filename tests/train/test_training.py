@@ -15,7 +15,7 @@ from PIL import Image
 
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
-from vaecodec_train.checkpoint import load_model
+from vaecodec_train.checkpoint import load_model, save_model
 from vaecodec_train.config import TrainConfig, from_dict, load_config
 from vaecodec_train.data import batch, open_dataset
 from vaecodec_train.grow import grow
@@ -111,6 +111,8 @@ def test_a_loss_that_is_no_number_rolls_back(tmp_path: Path, images: Path) -> No
     t = trainer(tmp_path, images)
     steps(t, 3)
     log = Log(tmp_path, 60)
+    with pytest.raises(VaecodecError, match="no way back"):
+        t.roll_back(log)
     t.save(log)
     good = [p.detach().clone() for p in t.codec.parameters()]
     steps(t, 2)
@@ -138,6 +140,8 @@ def test_checkpoints_that_are_refused(tmp_path: Path, images: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(whole)
     with pytest.raises(VaecodecError, match="another model"):
         trainer(tmp_path, images, model={**SMALL["model"], "m": 48}).load()  # type: ignore[dict-item]
+    with pytest.raises(VaecodecError, match="optimizer"):
+        trainer(tmp_path, images, optimizer="adam").load()
 
 
 def test_a_broken_image_is_named_and_skipped(tmp_path: Path, images: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -185,6 +189,39 @@ def test_interruption_saves_and_resumes(tmp_path: Path, images: Path) -> None:
     assert again.returncode == 1 and "--resume" in again.stderr and "Traceback" not in again.stderr
 
 
+def test_finetune_adapts_a_model(tmp_path: Path, images: Path) -> None:
+    """From weights to a run folder whose held-out curve is a better one; the run lasts as long as it was told to."""
+    torch.manual_seed(0)
+    start = Codec(from_dict(SMALL).model)
+    save_model(start, tmp_path / "start.safetensors")
+    larger = tmp_path / "larger"
+    larger.mkdir()
+    for n in range(1, 13):
+        kodak_crop(n, 256, 256).save(larger / f"{n}.png")
+    command = [sys.executable, "-W", "ignore", "-m", "vaecodec_train"]
+    done = subprocess.run([*command, "finetune", str(tmp_path / "start.safetensors"), "--data", str(larger),
+                           "-o", str(tmp_path / "run"), "--minutes", "0.1", "--held-out", "2", "--rate", "0.02"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    model, figures = load_model(tmp_path / "run")
+    assert model.config == start.config and figures["steps"] >= 1
+    crops = [np.array(kodak_crop(n, 128, 128)) for n in (3, 7)]
+    before, after = (estimated_curve(m.eval(), crops, (0.5,))[0] for m in (start, model))
+    assert after[1] > before[1]
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    kodak_crop(20, 96, 64).save(tests / "a.png")
+    done = subprocess.run([*command, "eval", str(tmp_path / "run"), str(tests), "--aware", "2"], capture_output=True, text=True)
+    assert done.returncode == 0 and "file bpp" in done.stdout, done.stderr
+    done = subprocess.run([*command, "eval", str(tmp_path / "start.safetensors"), str(tests)], capture_output=True, text=True)
+    assert done.returncode == 1 and "--data" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_run_in_minutes_decays_by_the_clock() -> None:
+    config = TrainConfig(minutes=10, warmup=1, decay=0.5)
+    assert [config.rate(9, 60.0 * minute) for minute in (0, 5, 7.5, 10, 11)] == [1, 1, 0.5, 0, 0]
+
+
 CHILD = """
 import json, sys
 from pathlib import Path
@@ -219,7 +256,9 @@ def test_two_processes_train_like_one(tmp_path: Path, images: Path) -> None:
 
 @pytest.mark.parametrize("text, reason", [("steps = 'many'", "steps must be"), ("speed = 9", "unknown setting 'speed'"),
                                           ("[model]\nq = 3", "unknown setting 'q'"), ("steps = [", "not a TOML"),
-                                          ("optimizer = 'sgd'", "muon, adam, rmsprop"), ("patch = 100", "multiple of 64")])
+                                          ("optimizer = 'sgd'", "muon, adam, rmsprop"), ("lr_other = 0.0", "above 0"),
+                                          ("[model]\nblock = 'dense'", "gated, plain"), ("[model]\nm = 30", "multiple of 4"),
+                                          ("patch = 100", "multiple of 64")])
 def test_configurations_that_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(VaecodecError, match=reason):

@@ -1,12 +1,13 @@
 """A training run's configuration: two small tables of a TOML file."""
 import dataclasses
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vaecodec.errors import VaecodecError
-from vaecodec_train.model import ModelConfig
+from vaecodec_train.model import BLOCKS, ModelConfig
 
 CHOICES = {"optimizer": ("muon", "adam", "rmsprop"), "metric": ("mse", "ms-ssim"), "decay_shape": ("linear", "cosine"),
            "precision": ("auto", "bf16", "float32")}
@@ -17,6 +18,7 @@ class TrainConfig:
     """What a run does; the defaults are the recipe of docs/TRAINING.md."""
 
     steps: int = 100_000
+    minutes: float = 0.0  # above 0: the length of the run, instead of steps
     batch: int = 8  # over all processes
     patch: int = 256  # pixels a side, a multiple of 64 (of 192 for ms-ssim, whose five scales need so many)
     optimizer: str = "muon"  # of the matrices of 1x1 convolutions; everything else uses Adam
@@ -43,16 +45,21 @@ class TrainConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise VaecodecError(f"{name} must be one of {', '.join(choices)}, not '{getattr(self, name)}'")
+        if self.model.block not in BLOCKS:
+            raise VaecodecError(f"block must be one of {', '.join(BLOCKS)}, not '{self.model.block}'")
         if self.patch % (192 if self.metric == "ms-ssim" else 64) or self.patch <= 0:
             raise VaecodecError(f"patch must be a multiple of {192 if self.metric == 'ms-ssim' else 64}, not {self.patch}")
         if min(self.steps, self.batch, self.held_out) < 1:
             raise VaecodecError("steps, batch and held_out must be at least 1")
+        if not self.lr_matrix > 0 or not self.lr_other > 0 or not 0 <= self.ema < 1 or not 0 <= self.decay <= 1:
+            raise VaecodecError("learning rates must be above 0, ema at least 0 and below 1, decay between 0 and 1")
+        if not 0 < self.model.lambda_min < self.model.lambda_max or self.model.anchors < 2 or self.model.m % 4:
+            raise VaecodecError("lambda_min must be above 0 and below lambda_max, anchors at least 2, m a multiple of 4")
 
-    def rate(self, step: int) -> float:
-        """Factor of the learning rates at a step: up over the warm-up, flat, down over the decay."""
-        import math
-
-        left = min(1.0, max(0.0, (self.steps - step) / max(1.0, self.decay * self.steps)))
+    def rate(self, step: int, seconds: float = 0.0) -> float:
+        """Factor of the learning rates: up over the warm-up, flat, down over the decay. seconds: of training so far."""
+        done = seconds / 60 / self.minutes if self.minutes else step / self.steps
+        left = min(1.0, max(0.0, (1 - done) / max(1e-9, self.decay)))
         fall = left if self.decay_shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * left)
         return min(1.0, (step + 1) / max(1, self.warmup)) * fall
 

@@ -1,6 +1,7 @@
 """Training images: decoded once into a memory-mapped cache, then cut into batches that depend on seed and step alone."""
 import hashlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def open_dataset(folders: list[Path], cache: Path, smallest: int, held_out: int,
     if not index.exists():
         cache.mkdir(parents=True, exist_ok=True)
         sizes, names = [], []
-        part = data.with_suffix(".part")
+        part = data.with_suffix(f".{os.getpid()}.part")  # every process of torchrun may write its own
         with part.open("wb") as f:
             for path in track(paths, "Decoding images", console=Console(stderr=True), disable=quiet, transient=True):
                 try:
@@ -59,7 +60,8 @@ def open_dataset(folders: list[Path], cache: Path, smallest: int, held_out: int,
                 sizes.append(array.shape[:2])
                 names.append(path.name)
         part.replace(data)
-        index.write_text(json.dumps({"shapes": sizes, "names": names}))
+        part.write_text(json.dumps({"shapes": sizes, "names": names}))
+        part.replace(index)
     stored = json.loads(index.read_text())
     shapes = [(int(h), int(w)) for h, w in stored["shapes"]]
     offsets = np.concatenate([[0], np.cumsum([3 * h * w for h, w in shapes])[:-1]]).astype(int).tolist() if shapes else []

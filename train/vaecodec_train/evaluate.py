@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -12,6 +11,8 @@ from vaecodec import networks
 from vaecodec.batch import images_in
 from vaecodec.codec import encode_pixels, synthesise
 from vaecodec.container import HEADER_SIZE, probe
+from vaecodec.errors import VaecodecError
+from vaecodec.pixels import read_image
 from vaecodec.search import psnr
 from vaecodec.tiling import pad
 from vaecodec_train.checkpoint import load_model
@@ -20,15 +21,17 @@ QUALITIES = (1.0, 12.0, 23.0, 34.0, 45.0, 56.0, 67.0, 78.0, 89.0, 100.0)
 
 
 @torch.no_grad()
-def compare(checkpoint: Path, folder: Path, model: str | None) -> None:
+def compare(checkpoint: Path, folder: Path, model: str) -> None:
     """Print, for ten qualities, the mean over the images: estimated bits per pixel, those of the file, those of the range
     coder's words alone (what quantizing the entropy networks may change), and both PSNRs in dB."""
     float_model, _ = load_model(checkpoint)
     nets = networks.load(model)
+    if nets.manifest["lambda"] != [float_model.config.lambda_min, float_model.config.lambda_max]:
+        raise VaecodecError(f"{model}: exported from another model than {checkpoint}")
     rows = {q: np.zeros(5) for q in QUALITIES}
     paths = images_in(folder, None)
     for path in track(paths, "Evaluating", console=Console(stderr=True), transient=True):
-        pixels = np.asarray(Image.open(path).convert("RGB"))
+        pixels = np.asarray(read_image(Path(path).read_bytes()).convert("RGB"))
         height, width = pixels.shape[:2]
         x = torch.from_numpy(pad(pixels).copy()).permute(2, 0, 1)[None].float() / 255
         for q in QUALITIES:

@@ -14,12 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from vaecodec import networks
+from vaecodec.batch import images_in
 from vaecodec.entropy import TOTAL, Encoder, Ints, Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.latents import walk
+from vaecodec_train.aware import train_entropy
 from vaecodec_train.graphs import all_graphs
 from vaecodec_train.model import LOG_SCALE_MIN, Codec
-from vaecodec_train.quantize import LOG_SCALE_STEP, SCALES, IntegerModel, gaussian_table, quantize
+from vaecodec_train.quantize import LOG_SCALE_STEP, SCALES, IntegerModel, gaussian_table, plan, quantize
 
 PATCH = 256
 PRIOR_WEIGHT = 100.0  # how many observed symbols the parametric table counts for
@@ -30,12 +32,10 @@ Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
 
-def load_crops(folder: Path, count: int, seed: int = 0) -> list[Pixels]:
-    """`count` random crops (256, 256, 3) of the images in a folder, each from another image where there are enough."""
+def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
+    """`count` random crops (256, 256, 3) of the images in the folders, each from another image where there are enough."""
     rng = np.random.default_rng(seed)
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in Image.registered_extensions())
-    if not paths:
-        raise VaecodecError(f"{folder}: holds no images to calibrate on")
+    paths = [Path(name) for folder in folders for name in images_in(folder, None)]
     crops: list[Pixels] = []
     for i in range(3 * count):
         if len(crops) == count:
@@ -46,7 +46,7 @@ def load_crops(folder: Path, count: int, seed: int = 0) -> list[Pixels]:
             x, y = (int(rng.integers(0, side - PATCH + 1)) for side in f.size)
             crops.append(np.asarray(f.convert("RGB").crop((x, y, x + PATCH, y + PATCH))))
     if not crops:
-        raise VaecodecError(f"{folder}: holds no image of at least {PATCH} x {PATCH} pixels")
+        raise VaecodecError(f"{', '.join(map(str, folders))}: no image of at least {PATCH} x {PATCH} pixels")
     return crops
 
 
@@ -120,12 +120,27 @@ def write_manifest(folder: Path, model: Codec, figures: dict[str, object]) -> st
     return model_id
 
 
-def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, object]) -> Path:
-    """Quantize on `crops`, refit the probability tables on them, and write `out`/<model id>/. Returns that folder."""
+def shuffled(crops: list[Pixels], size: int = 8, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless batches of random crops at random qualities."""
+    rng = np.random.default_rng(seed)
+    while True:
+        part = [crops[i] for i in rng.integers(0, len(crops), size)]
+        yield (torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).float() / 255,
+               torch.from_numpy(rng.random(size, np.float32)))
+
+
+def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, object], aware: int = 0) -> Path:
+    """Quantize on `crops`, refit the probability tables on them, and write `out`/<model id>/. Returns that folder.
+
+    aware: steps of quantization-aware training in between; they change `model`.
+    """
     if len(crops) < 8:
         raise VaecodecError(f"calibration needs at least 8 images of {PATCH} x {PATCH} pixels, not {len(crops)}")
     out.mkdir(parents=True, exist_ok=True)
-    integers = quantize(model, list(batches(crops[:64])))
+    steps = plan(model, batches(crops[:64]))
+    if aware:
+        train_entropy(model, steps, shuffled(crops), aware)
+    integers = quantize(model, steps)
     y = [gaussian_table(float(np.exp(LOG_SCALE_MIN + i * LOG_SCALE_STEP))) for i in range(SCALES)]
     z = z_prior(model) * BANDS
     with tempfile.TemporaryDirectory(dir=out) as name:

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from vaecodec.networks import STEPS, group_at
-from vaecodec_train.model import Analysis, Codec, GatedBlock, Synthesis
+from vaecodec_train.model import Analysis, Codec, PlainBlock, Synthesis
 from vaecodec_train.quantize import LIMIT, IntegerConv, IntegerModel
 
 Array = npt.NDArray[Any]
@@ -115,7 +115,11 @@ class Graph:
         return bytes(model.SerializeToString())
 
 
-def gated_block(g: Graph, x: str, block: GatedBlock) -> str:
+def float_block(g: Graph, x: str, block: Any) -> str:
+    if isinstance(block, PlainBlock):
+        inner = g.float_conv(g.op("Relu", g.float_conv(x, block.mix_in)), block.spatial)
+        x = g.op("Add", x, g.float_conv(inner, block.mix_out))
+        return g.op("Add", x, g.float_conv(g.op("Relu", g.float_conv(x, block.expand)), block.project))
     inner = g.float_conv(g.silu(g.float_conv(x, block.mix_in)), block.spatial)
     x = g.op("Add", x, g.float_conv(inner, block.mix_out))
     half = block.project.in_channels
@@ -141,11 +145,11 @@ def analysis(g_a: Analysis) -> bytes:
     x = g.op("Sub", g.op("Mul", g.op("Cast", x, to=TensorProto.FLOAT), g.const(np.float32(1 / 255))), g.const(np.float32(0.5)))  # type: ignore[arg-type]
     x = g.float_conv(x, g_a.stem, columns=COLOR_LAST)
     for block in g_a.fine:
-        x = gated_block(g, x, block)  # type: ignore[arg-type]
+        x = float_block(g, x, block)
     fine = g.unshuffle(g.op("Mul", x, gain), n)
     x = g.float_conv(fine, g_a.down.conv)
     for block in g_a.coarse:
-        x = gated_block(g, x, block)  # type: ignore[arg-type]
+        x = float_block(g, x, block)
     x = g.float_conv(x, g_a.head)
     if g_a.bypass is not None:
         x = g.op("Add", x, g.float_conv(fine, g_a.bypass.conv))
@@ -163,7 +167,7 @@ def synthesis(g_s: Synthesis) -> bytes:
     y = g.op("Mul", y, gain_y)
     x = g.float_conv(y, g_s.stem)
     for block in g_s.coarse:
-        x = gated_block(g, x, block)  # type: ignore[arg-type]
+        x = float_block(g, x, block)
     x = g.float_conv(x, g_s.up.conv)
     if g_s.bypass is not None:
         x = g.op("Add", x, g.float_conv(y, g_s.bypass.conv))
@@ -171,7 +175,7 @@ def synthesis(g_s: Synthesis) -> bytes:
     # A depthwise identity: its output has the engine's blocked layout, which all that follows then keeps.
     x = g.op("Conv", x, g.const(np.ones((n, 1, 1, 1), np.float32)), kernel_shape=[1, 1], group=n)
     for block in g_s.fine:
-        x = gated_block(g, x, block)  # type: ignore[arg-type]
+        x = float_block(g, x, block)
     x = g.clip(g.op("Round", g.float_conv(x, g_s.head, COLOR_LAST, scale=255, shift=127.5)), 0, 255)
     x = g.op("Cast", x, to=TensorProto.UINT8)
     size = g.op("Shape", x, start=2, end=4)
@@ -189,10 +193,7 @@ def hyper_analysis(h_a: nn.Sequential) -> bytes:
     y = g.input("y", TensorProto.FLOAT, [1, h_a[0].in_channels, "h", "w"])  # type: ignore[list-item]
     x = g.float_conv(g.op("Mul", y, g.const(np.float32(0.25))), h_a[0])  # type: ignore[arg-type]
     for block, down in ((h_a[1], h_a[2]), (h_a[3], h_a[4])):
-        b: Any = block
-        inner = g.float_conv(g.op("Relu", g.float_conv(x, b.mix_in)), b.spatial)
-        x = g.op("Add", x, g.float_conv(inner, b.mix_out))
-        x = g.op("Add", x, g.float_conv(g.op("Relu", g.float_conv(x, b.expand)), b.project))
+        x = float_block(g, x, block)
         d: Any = down
         x = g.float_conv(g.unshuffle(x, d.conv.in_channels // 4), d.conv)
     g.output(x, "z", TensorProto.FLOAT, 4)

@@ -55,6 +55,8 @@ class Trainer:
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if config.batch % self.world:
             raise VaecodecError(f"a batch of {config.batch} cannot be shared equally by {self.world} processes")
+        if config.minutes and self.world > 1:
+            raise VaecodecError("a run of several processes is measured in steps, not in minutes")
         cuda = torch.cuda.is_available()
         self.device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
         if self.world > 1 and not dist.is_initialized():
@@ -69,6 +71,7 @@ class Trainer:
         self.ema = [p.detach().clone() for p in self.codec.parameters()]
         self.optimizers = optim.build(self.codec, config)
         self.step, self.slowdown, self.seconds = 0, 1.0, 0.0
+        self.clock = time.monotonic
         self.forward: nn.Module = torch.compile(self.codec) if config.compile else self.codec  # type: ignore[assignment]
         if self.world > 1:
             ddp = nn.parallel.DistributedDataParallel
@@ -96,7 +99,7 @@ class Trainer:
     def train_step(self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor]) -> dict[str, float]:
         """One update. Returns loss, bits per pixel and PSNR (dB) of the batch; a loss that is no number updates nothing."""
         for optimizer, lr in self.optimizers[:2]:
-            optimizer.param_groups[0]["lr"] = lr * self.slowdown * self.config.rate(self.step)
+            optimizer.param_groups[0]["lr"] = lr * self.slowdown * self.config.rate(self.step, self.seconds)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             result = losses(self.forward, self.codec, x, q, noise, self.config.metric)
         means = torch.stack([result["loss"].detach(), result["bpp"].detach().mean(), result["mse"].detach().mean()])
@@ -132,13 +135,11 @@ class Trainer:
         """Train to the last step, for so many minutes, or until SIGINT or SIGTERM; save in every case."""
         stop: list[int] = []
         before = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
-        start = saved = time.monotonic()
-        base = self.seconds
+        start, saved, base = self.clock(), time.monotonic(), self.seconds
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self.inputs, self.step)
-            while self.step < self.config.steps and not self._agree(bool(stop)):
-                now = time.monotonic()
-                if minutes is not None and self._agree(now - start > 60 * minutes):
+            while not self._agree(bool(stop) or self.finished()):
+                if minutes is not None and self._agree(self.clock() - start > 60 * minutes):
                     break
                 current, coming = coming.result(), ahead.submit(self.inputs, self.step + 1)
                 values = self.train_step(*current)
@@ -146,8 +147,9 @@ class Trainer:
                     self.roll_back(log)
                     coming = ahead.submit(self.inputs, self.step)
                     continue
-                self.seconds = base + time.monotonic() - start
-                log.step(self.step, values, self.config.batch * self.config.patch**2, self.seconds)
+                self.seconds = base + self.clock() - start
+                left = self.config.minutes - self.seconds / 60 if self.config.minutes else None
+                log.step(self.step, values, self.config.batch * self.config.patch**2, self.seconds, left)
                 if self._agree(time.monotonic() - saved > 60 * self.config.checkpoint_minutes):
                     self.save(log)
                     saved = time.monotonic()
@@ -155,6 +157,11 @@ class Trainer:
         self.save(log)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+    def finished(self) -> bool:
+        if self.config.minutes:
+            return self.seconds >= 60 * self.config.minutes
+        return self.step >= self.config.steps
 
     def _agree(self, wish: bool) -> bool:
         """Whether any process wishes so: all of them must leave the loop at the same step."""
@@ -165,10 +172,14 @@ class Trainer:
         return bool(flag.item() > 0)
 
     def roll_back(self, log: Log) -> None:
-        """After a loss that is no number: the last checkpoint, at half the learning rate."""
+        """After a loss that is no number: the last checkpoint, at half the learning rate.
+
+        Raises VaecodecError where there is none, and at the tenth time.
+        """
         slowdown, step = self.slowdown / 2, self.step
-        if (self.folder / "checkpoint.pt").exists():
-            self.load()
+        if slowdown < 1e-3 or not (self.folder / "checkpoint.pt").exists():
+            raise VaecodecError(f"the loss of step {step} is not a number, and there is no way back: try lower learning rates")
+        self.load()
         self.slowdown = slowdown
         log.say(f"the loss of step {step} is not a number: back to step {self.step}, at {slowdown:g} of the learning rate")
 
@@ -176,6 +187,7 @@ class Trainer:
         """checkpoint.pt to resume from, model.safetensors (averaged, float16) to export; measure and plot."""
         if self.rank:
             return
+        self.folder.mkdir(parents=True, exist_ok=True)
         state = {"format": FORMAT, "config": dataclasses.asdict(self.config), "step": self.step, "slowdown": self.slowdown,
                  "seconds": self.seconds, "model": self.codec.state_dict(), "ema": self.ema,
                  "optimizers": [o.state_dict() for o, _ in self.optimizers]}
@@ -193,8 +205,9 @@ class Trainer:
     def load(self) -> None:
         """Continue from this folder's checkpoint. Raises VaecodecError where it is damaged, foreign or of other settings."""
         state = read_checkpoint(self.folder / "checkpoint.pt")
-        if from_dict(state["config"]).model != self.config.model:
-            raise VaecodecError(f"{self.folder / 'checkpoint.pt'}: made with another model configuration")
+        stored = from_dict(state["config"])
+        if stored.model != self.config.model or stored.optimizer != self.config.optimizer:
+            raise VaecodecError(f"{self.folder / 'checkpoint.pt'}: made with another model configuration or optimizer")
         self.codec.load_state_dict(state["model"])
         for mine, stored in zip(self.ema, state["ema"], strict=True):
             mine.copy_(stored)

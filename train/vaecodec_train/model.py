@@ -29,6 +29,7 @@ class ModelConfig:
     p: int = 160  # width of the entropy networks
     g_a_blocks: tuple[int, int] = (3, 3)  # at 1/8, at 1/16
     g_s_blocks: tuple[int, int] = (3, 3)
+    block: str = "gated"  # of g_a and g_s; "plain" is the kind that the entropy networks have
     context_blocks: int = 1
     bypass: bool = False  # a linear path between 1/8 resolution and y around the k channels, so that m may exceed k
     anchors: int = 16  # rows of every quality table
@@ -78,7 +79,7 @@ class GatedBlock(nn.Module):
         return out
 
 
-class IntegerBlock(nn.Module):
+class PlainBlock(nn.Module):
     """Only 1x1, depthwise, ReLU and addition, so that it can run exactly in small integers: 6c^2. (B, c, h, w) -> same."""
 
     def __init__(self, c: int):
@@ -90,6 +91,9 @@ class IntegerBlock(nn.Module):
         x = x + self.mix_out(self.spatial(F.relu(self.mix_in(x))))
         out: Tensor = x + self.project(F.relu(self.expand(x)))
         return out
+
+
+BLOCKS: dict[str, type[nn.Module]] = {"gated": GatedBlock, "plain": PlainBlock}
 
 
 class Down(nn.Module):
@@ -120,8 +124,9 @@ class Analysis(nn.Module):
 
     def __init__(self, c: ModelConfig):
         super().__init__()
-        self.stem, self.fine = conv1x1(192, c.n), nn.Sequential(*[GatedBlock(c.n) for _ in range(c.g_a_blocks[0])])
-        self.down, self.coarse = Down(c.n, c.k), nn.Sequential(*[GatedBlock(c.k) for _ in range(c.g_a_blocks[1])])
+        block = BLOCKS[c.block]
+        self.stem, self.fine = conv1x1(192, c.n), nn.Sequential(*[block(c.n) for _ in range(c.g_a_blocks[0])])
+        self.down, self.coarse = Down(c.n, c.k), nn.Sequential(*[block(c.k) for _ in range(c.g_a_blocks[1])])
         self.head = conv1x1(c.k, c.m)
         self.bypass = Down(c.n, c.m) if c.bypass else None
 
@@ -136,8 +141,9 @@ class Synthesis(nn.Module):
 
     def __init__(self, c: ModelConfig):
         super().__init__()
-        self.stem, self.coarse = conv1x1(c.m, c.k), nn.Sequential(*[GatedBlock(c.k) for _ in range(c.g_s_blocks[1])])
-        self.up, self.fine = Up(c.k, c.n), nn.Sequential(*[GatedBlock(c.n) for _ in range(c.g_s_blocks[0])])
+        block = BLOCKS[c.block]
+        self.stem, self.coarse = conv1x1(c.m, c.k), nn.Sequential(*[block(c.k) for _ in range(c.g_s_blocks[1])])
+        self.up, self.fine = Up(c.k, c.n), nn.Sequential(*[block(c.n) for _ in range(c.g_s_blocks[0])])
         self.head = conv1x1(c.n, 192)
         self.bypass = Up(c.m, c.n) if c.bypass else None
 
@@ -181,12 +187,12 @@ class Codec(nn.Module):
         super().__init__()
         self.config = c = config or ModelConfig()
         self.g_a, self.g_s = Analysis(c), Synthesis(c)
-        self.h_a = nn.Sequential(conv1x1(c.m, c.z), IntegerBlock(c.z), Down(c.z, c.z), IntegerBlock(c.z), Down(c.z, c.z))
-        self.h_s = nn.Sequential(Up(c.z, c.z), IntegerBlock(c.z), Up(c.z, c.p), IntegerBlock(c.p))
+        self.h_a = nn.Sequential(conv1x1(c.m, c.z), PlainBlock(c.z), Down(c.z, c.z), PlainBlock(c.z), Down(c.z, c.z))
+        self.h_s = nn.Sequential(Up(c.z, c.z), PlainBlock(c.z), Up(c.z, c.p), PlainBlock(c.p))
         self.prior_head = conv1x1(c.p, 2 * c.m)
         self.context_in = nn.ModuleList([conv1x1(c.m, c.p) for _ in range(STEPS - 1)])
         self.context = nn.ModuleList([
-            nn.Sequential(conv1x1(2 * c.p, c.p), *[IntegerBlock(c.p) for _ in range(c.context_blocks)],
+            nn.Sequential(conv1x1(2 * c.p, c.p), *[PlainBlock(c.p) for _ in range(c.context_blocks)],
                           conv1x1(c.p, 2 * c.m)) for _ in range(STEPS - 1)])
         self.prior_z = EntropyBottleneck(c.z, init_scale=4)
         # The quality tables: log-gains of two activations and of y, biases of h_s and of the log-scales.
@@ -230,14 +236,13 @@ class Codec(nn.Module):
         likelihood = self.prior_z._likelihood(coded.transpose(0, 1).reshape(coded.shape[1], 1, -1))[0]
         return z_hat, likelihood.reshape(coded.shape[1], coded.shape[0], -1).transpose(0, 1)
 
-    def forward(self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None) -> Output:
-        """x: (B, 3, H, W) in [0, 1], H and W multiples of 64; q: (B,) in [0, 1].
-
-        noise: uniform in [-1/2, 1/2], of the shapes of y and z, stands in for rounding in the rate while training.
-        """
-        pixels = x.shape[2] * x.shape[3]
+    def latent(self, x: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """y = g_a(x) after its gain, and the gain. x: (B, 3, H, W) in [0, 1]; q: (B,) in [0, 1]."""
         gain = self.at_quality(self.log_gain_y, q).exp()
-        y = self.g_a(x, self.at_quality(self.log_gain_a, q).exp()).float() * gain
+        return self.g_a(x, self.at_quality(self.log_gain_a, q).exp()).float() * gain, gain
+
+    def code(self, y: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What the entropy model makes of y: y_hat of its shape, and the estimated bits (B,) of y and of z."""
         z_hat, likelihood_z = self.hyper_latent(y, noise[1] if noise else None)
         p = self.h_s(z_hat * 0.25) + self.at_quality(self.bias_h, q)
         mean, log_scale = self.prior_head(p).float().chunk(2, 1)
@@ -257,5 +262,15 @@ class Codec(nn.Module):
         likelihood_y = 0.5 * (torch.erfc(-c * (0.5 - r) / scale) - torch.erfc(-c * (-0.5 - r) / scale))
         bits_y = -torch.log2(likelihood_y.clamp_min(1e-7)).sum((1, 2, 3))
         bits_z = -torch.log2(likelihood_z.clamp_min(1e-7)).sum((1, 2))
+        return y_hat, bits_y, bits_z
+
+    def forward(self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None) -> Output:
+        """x: (B, 3, H, W) in [0, 1], H and W multiples of 64; q: (B,) in [0, 1].
+
+        noise: uniform in [-1/2, 1/2], of the shapes of y and z, stands in for rounding in the rate while training.
+        """
+        y, gain = self.latent(x, q)
+        y_hat, bits_y, bits_z = self.code(y, q, noise)
         x_hat = self.g_s(y_hat / gain, self.at_quality(self.log_gain_s, q).exp()).float()
+        pixels = x.shape[2] * x.shape[3]
         return Output(x_hat, (bits_y + bits_z) / pixels, bits_z / pixels)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vaecodec_train.model import LOG_SCALE_MAX, LOG_SCALE_MIN, STEPS, Codec
 
 LIMIT = 2047  # activations: 12 bits with sign, exact even under TF32 multipliers
-WEIGHT_LIMIT = 2047  # measured: with 127, the lowest qualities lose 1.5 %
+WEIGHT_LIMIT = 2047  # measured: with 127, the lowest qualities lose 1.8 %
 ACCUMULATOR = 2**24  # float32 holds every integer below it
 Z_FRACTION = 16  # z_hat is held in 1/16
 Y_FRACTION = 64  # means and y_hat are held in 1/64
@@ -96,13 +96,22 @@ def integer_conv(conv: nn.Conv2d, step_in: Tensor, step_out: Tensor, limit: int 
     return IntegerConv(wi.numpy().astype(np.int16), bi.numpy().astype(np.int32), shift.numpy().astype(np.int8))
 
 
+@dataclass(frozen=True)
+class Steps:
+    """The real size of one integer step: of what each layer reads and writes, one value a channel (float64)."""
+
+    layers: dict[str, tuple[Tensor, Tensor]]  # by layer name: inputs (I,), outputs (O,)
+    y_shift: list[Tensor]  # see IntegerModel
+    hyper: Tensor  # (p,) of h_s's output
+
+
 @torch.no_grad()
-def quantize(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> IntegerModel:
+def plan(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> Steps:
     """model in eval mode; batches: pairs (images (B, 3, H, W) in [0, 1], qualities (B,) in [0, 1]) for calibration."""
     c = model.config
     ranges = input_ranges(model, batches)
     convs = entropy_convs(model)
-    done: dict[str, IntegerConv] = {}
+    layers: dict[str, tuple[Tensor, Tensor]] = {}
 
     def step(*readers: str, writer: str = "", step_in: Tensor | None = None) -> Tensor:
         """One step per channel for a tensor that the layers `readers` read and the layer `writer` writes (from `step_in`)."""
@@ -117,7 +126,7 @@ def quantize(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> IntegerM
         return torch.maximum(steps, floor.reshape(len(steps), -1).amax(1))
 
     def put(name: str, step_in: Tensor, step_out: Tensor) -> None:
-        done[name] = integer_conv(convs[name], step_in, step_out)
+        layers[name] = step_in, step_out
 
     def block(name: str, stream: Tensor) -> None:
         first = step(f"{name}.spatial", writer=f"{name}.mix_in", step_in=stream)
@@ -143,7 +152,7 @@ def quantize(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> IntegerM
     for s in range(STEPS - 1):
         largest = ranges[f"context_in.{s}"].double() * 4 * Y_FRACTION * MARGIN  # of y_hat, in 1 / Y_FRACTION
         shift = torch.ceil(torch.log2(largest.clamp_min(LIMIT) / LIMIT))
-        y_shift.append(shift.numpy().astype(np.int8))
+        y_shift.append(shift)
         y_step = 0.25 / Y_FRACTION * torch.exp2(shift)
         last = c.context_blocks + 1
         seen = step(f"context.{s}.0")[c.p :]
@@ -157,14 +166,21 @@ def quantize(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> IntegerM
             block(f"context.{s}.{b}", stream)
         put(f"context.{s}.{last}", stream, head_step)
 
+    return Steps(layers, y_shift, fine)
+
+
+@torch.no_grad()
+def quantize(model: Codec, steps: Steps) -> IntegerModel:
+    """The integer form of `model` with the steps that plan() chose for it."""
+    convs = entropy_convs(model)
     median = model.prior_z._get_medians().reshape(-1).double()
     u = (np.arange(4096) - 2048) * LOG_SCALE_UNIT
     index = np.clip(np.rint(np.logaddexp(0, u) / LOG_SCALE_STEP), 0, SCALES - 1)
     return IntegerModel(
-        convs=done,
-        y_shift=y_shift,
+        convs={name: integer_conv(convs[name], *both) for name, both in steps.layers.items()},
+        y_shift=[shift.numpy().astype(np.int8) for shift in steps.y_shift],
         z_median=torch.round(median * Z_FRACTION).numpy().astype(np.int32),
-        bias_h=torch.round(model.bias_h.double() / fine).numpy().astype(np.int32),
+        bias_h=torch.round(model.bias_h.double() / steps.hyper).numpy().astype(np.int32),
         bias_scale=torch.round((model.bias_scale.double() - LOG_SCALE_MIN) / LOG_SCALE_UNIT).numpy().astype(np.int32),
         scale_index=index.astype(np.uint8),
     )

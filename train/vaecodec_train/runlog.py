@@ -23,7 +23,7 @@ def estimated_curve(model: Codec, crops: list[Pixels], qualities: tuple[float, .
     for q in qualities:
         rates, ratios = [], []
         for crop in crops:
-            x = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
+            x = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float() / 255
             out = model(x, torch.tensor([q]))
             mse = ((out.x_hat.clamp(0, 1) * 255).round() / 255 - x).square().mean().item()
             rates.append(out.bpp.item())
@@ -60,8 +60,9 @@ class Log:
         self.write({"message": text})
         self.console.print(text, markup=False)
 
-    def step(self, step: int, values: dict[str, float], pixels: int, seconds: float) -> None:
-        """values: loss, bpp and psnr of this step; pixels: in a batch; seconds: of training so far."""
+    def step(self, step: int, values: dict[str, float], pixels: int, seconds: float, left: float | None = None) -> None:
+        """values: loss, bpp and psnr of this step; pixels: in a batch; seconds: of training so far; left: minutes to go,
+        where the run is not measured in steps."""
         self.recent.append(values)
         if step % EVERY and step != self.steps:
             return
@@ -71,8 +72,9 @@ class Log:
         self.write({"step": step, **{k: round(v, 6) for k, v in means.items()}, "mpixel_per_s": round(speed, 3),
                     "minutes": round(seconds / 60, 2)})
         self.recent, self.last = [], now
-        left = (self.steps - step) * pixels / 1e6 / speed / 60
-        line = (f"step {step}/{self.steps}  loss {means['loss']:.4f}  {means['bpp']:.3f} bpp  {means['psnr']:.2f} dB  "
+        of = "" if left is not None else f"/{self.steps}"
+        left = (self.steps - step) * pixels / 1e6 / speed / 60 if left is None else left
+        line = (f"step {step}{of}  loss {means['loss']:.4f}  {means['bpp']:.3f} bpp  {means['psnr']:.2f} dB  "
                 f"{speed:.2f} Mpixel/s  {left:.0f} min left")
         if self.live and self.live.is_started:
             self.live.update(line)
