@@ -4,7 +4,7 @@ BIN := .venv/bin
 TEST_READY := .venv/.test-ready
 DEMO_READY := .venv/.demo-ready
 
-.PHONY: demo test bench cross clean
+.PHONY: demo test bench cross fuzz clean
 
 demo: $(DEMO_READY)
 	$(BIN)/python benchmarks/vaecodec_bench/demo.py benchmarks/data/kodak/kodim23.png demo
@@ -19,6 +19,12 @@ bench: $(TEST_READY)
 
 cross: $(TEST_READY)
 	tests/cross/run.sh
+
+# atheris has no wheels for every platform, so it is installed only here.
+fuzz: $(TEST_READY)
+	$(BIN)/python -m pip install --quiet atheris
+	$(BIN)/python -W ignore tests/fuzz/fuzz.py parser -runs=200000
+	$(BIN)/python -W ignore tests/fuzz/fuzz.py decode -runs=20000
 
 clean:
 	rm -rf .venv .cross .mypy_cache .pytest_cache .ruff_cache demo report

@@ -145,14 +145,16 @@ class Trace:
 
 
 def digest(data: bytes, nets: Any) -> str:
-    """Hash of everything exact in decoding a .vae file with these networks."""
-    from vaecodec import container
+    """Hash of everything exact in decoding a .vae file of one tile with these networks."""
+    from vaecodec.container import Reader
     from vaecodec.entropy import Decoder
     from vaecodec.latents import walk
 
-    header, (tile,) = container.probe(data), container.tile_payloads(data, 1)
+    reader = Reader(data)
+    chunk, = reader.coded()
+    tile, header = reader.payload(chunk), reader.header
     trace = Trace(nets)
-    latents = walk(trace, header.quality, (header.height, header.width), Decoder(tile[4:]))
+    latents = walk(trace, header.quality, (header.height, header.width), [Decoder(tile[4:])] * 5)
     assert latents.checksum() == int.from_bytes(tile[:4], "little")
     trace.digest.update(latents.y.astype("<i4").tobytes())
     return str(trace.digest.hexdigest())

@@ -8,14 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaecodec.codec import decode, encode
+    from vaecodec.codec import decode, decode_array, encode
     from vaecodec.container import Header, probe
     from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 
 __version__ = "0.1.0"
-__all__ = ["FormatError", "Header", "ImageError", "ModelError", "VaecodecError", "decode", "encode", "probe"]
+__all__ = ["FormatError", "Header", "ImageError", "ModelError", "VaecodecError", "decode", "decode_array", "encode", "probe"]
 
-_HOMES = {"encode": "codec", "decode": "codec", "probe": "container", "Header": "container"}
+_HOMES = {"encode": "codec", "decode": "codec", "decode_array": "codec", "probe": "container", "Header": "container"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,15 +1,30 @@
 """What `encode` and `decode` share: which input goes to which output, reading, writing, and reporting what fails."""
+import io
 import math
+import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import typer
 
 from vaecodec.errors import VaecodecError
 
 Pairs = list[tuple[str, str]]
+Save = Callable[[BinaryIO], object]  # writes a whole file
+
+
+@dataclass(frozen=True)
+class Converted:
+    """save: writes the output; notes: what the user should know; partial: whether some of the picture was lost."""
+
+    save: Save
+    summary: str
+    notes: tuple[str, ...] = ()
+    partial: bool = False
 
 
 class OutputError(VaecodecError):
@@ -65,50 +80,70 @@ def images_in(folder: Path, only: str | None) -> list[str]:
 
 def byte_count(text: str) -> int:
     """"40000", "40k" or "1.5M" in bytes, with k = 1000."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)[bB]?", text.strip())
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)([kKmM]?)[bB]?", text.strip())
     count = math.floor(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]) if match else 0
     if count < 1:
-        raise typer.BadParameter(f"--size takes a number of bytes such as 40000, 40k or 1.5M, not '{text}'")
+        raise typer.BadParameter(f"--size takes a number of bytes such as 40000, 40k or 1.5M, not '{text[:40]}'")
     return count
 
 
-def read(name: str) -> bytes:
-    """All of a file, or of standard input. Raises VaecodecError."""
+def open_input(name: str) -> BinaryIO:
+    """A file opened for reading, or all of standard input. Raises VaecodecError."""
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        if name != "-":
+            return Path(name).open("rb")
+        if sys.stdin is None:
+            raise VaecodecError("is closed")
+        return io.BytesIO(sys.stdin.buffer.read())
     except OSError as error:
         raise VaecodecError(f"cannot be read ({error.strerror})") from None
+    except ValueError:  # a name with a zero byte
+        raise VaecodecError("is not a file name") from None
 
 
-def write(name: str, data: bytes) -> None:
-    """All of `data` or nothing, or to standard output. Raises OutputError."""
+def seekable(file: BinaryIO) -> BinaryIO:
+    """The file itself, or, of a pipe, its contents."""
+    return file if file.seekable() else io.BytesIO(file.read())
+
+
+def write(name: str, save: Save) -> None:
+    """All that `save` writes or nothing; to standard output at once. Raises OutputError."""
     from vaecodec.pixels import write_file
 
     try:
-        if name == "-":
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+        if name != "-":
+            write_file(Path(name), save)
+        elif sys.stdout is None:
+            raise OutputError("is closed")
         else:
-            write_file(Path(name), data)
+            whole = io.BytesIO()  # some formats seek
+            save(whole)
+            sys.stdout.buffer.write(whole.getbuffer())
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: end quietly, as cat does
+        raise typer.Exit(1) from None
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})") from None
+        raise OutputError(f"cannot be written ({error.strerror or error})") from None
 
 
-def complain(name: str, error: Exception) -> bool:
+def complain(name: str, error: Exception | str) -> bool:
     """One sentence on standard error; True, for "something failed"."""
-    print(f"vaecodec: {'standard input' if name == '-' else name}: {error}", file=sys.stderr)
+    if sys.stderr is not None:
+        print(f"vaecodec: {'standard input' if name == '-' else name}: {error}", file=sys.stderr)
     return True
 
 
-def run(pairs: Pairs, convert: Callable[[bytes, str], tuple[bytes, str]], force: bool, quiet: bool) -> None:
-    """Convert each input to its output and go on after failures; exit with 1 at the end if there were any.
+def run(pairs: Pairs, convert: Callable[[BinaryIO, str], Converted], force: bool, quiet: bool) -> None:
+    """Convert each input to its output and go on after failures; exit with 1 at the end if there were any, or with 3 if some
+    pictures could only be saved in part.
 
-    convert: (bytes of the input, name of the output) -> (bytes of the output, summary).
+    convert: (open input, name of the output) -> what to write.
     """
     from rich.console import Console
     from rich.progress import track
 
-    console, failed = Console(stderr=True, highlight=False), False
+    console, failed, partial = Console(stderr=True, highlight=False), False, False
     silent = quiet or len(pairs) == 1
     for name, output in track(pairs, "", console=console, disable=silent, transient=True):
         try:
@@ -116,15 +151,22 @@ def run(pairs: Pairs, convert: Callable[[bytes, str], tuple[bytes, str]], force:
                 raise OutputError("is the input itself")
             if output != "-" and not force and Path(output).is_file():
                 raise OutputError("exists already; use --force to overwrite it")
-            data, summary = convert(read(name), output)
-            write(output, data)
+            with open_input(name) as file:
+                converted = convert(file, output)
+                write(output, converted.save)
+            for note in converted.notes:
+                if not quiet:
+                    complain(name, f"warning: {note}")
+            partial |= converted.partial
             if not quiet:
-                console.print(f"{name} -> {output}: {summary}", markup=False, soft_wrap=True)
+                console.print(f"{name} -> {output}: {converted.summary}", markup=False, soft_wrap=True)
         except OutputError as error:
             failed = complain("standard output" if output == "-" else output, error)
         except VaecodecError as error:
             failed = complain(name, error)
         except MemoryError:
-            failed = complain(name, VaecodecError("not enough memory"))
-    if failed:
-        raise typer.Exit(1)
+            failed = complain(name, "not enough memory")
+        except OSError as error:
+            failed = complain(name, f"cannot be read ({error.strerror or error})")
+    if failed or partial:
+        raise typer.Exit(1 if failed else 3)

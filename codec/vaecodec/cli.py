@@ -1,13 +1,15 @@
 """The `vaecodec` command. Networks, numpy and Pillow load inside the commands, so that `info` and `--help` start fast."""
 import json
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
 from vaecodec import __version__
-from vaecodec.batch import byte_count, complain, pair_up, read, run
+from vaecodec.batch import Converted, byte_count, complain, open_input, pair_up, run, seekable
+from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import VaecodecError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -17,7 +19,8 @@ Paths = Annotated[list[str], typer.Argument(help="INPUT OUTPUT, or INPUT... with
                                             metavar="PATH...", show_default=False)]
 OutputDir = Annotated[Path | None, typer.Option("-o", "--output-dir", help="Write one file per input into this folder. "
                                                 "Inputs may be folders.", metavar="DIR", show_default=False)]
-Threads = Annotated[int, typer.Option(min=0, help="Threads of the inference engine; 0 is one a core.")]
+MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures of more pixels than this.")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads of the inference engine; 0 is one a core.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
@@ -39,12 +42,16 @@ def encode(
     bpp: Annotated[float | None, typer.Option(help="At most so many bits per pixel.", show_default=False)] = None,
     size: Annotated[str | None, typer.Option(help="At most so many bytes: 40000, 40k, 1.5M.", show_default=False)] = None,
     psnr: Annotated[float | None, typer.Option(help="At least so many dB of PSNR.", show_default=False)] = None,
+    progressive: Annotated[bool, typer.Option("--progressive", help="Order the bits so that every beginning of the file "
+                                              "shows the whole picture.")] = False,
+    strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile, EXIF and XMP.")] = False,
     model: Annotated[str | None, typer.Option(help="Id or folder of a model.", show_default="the packaged one")] = None,
     threads: Threads = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compress images to .vae files.
+    """Compress images to .vae files. EXIF orientation is applied; colour profile, EXIF, XMP and alpha are kept.
 
     Example: vaecodec encode photo.png photo.vae --quality 60
     """
@@ -56,15 +63,20 @@ def encode(
         raise typer.BadParameter(f"{given[0]} must be a positive number")
     limit = None if size is None else byte_count(size)
 
-    def convert(data: bytes, _: str) -> tuple[bytes, str]:
-        import vaecodec
-        from vaecodec.pixels import read_image
+    def convert(file: BinaryIO, _: str) -> Converted:
+        from PIL import Image
 
-        out = vaecodec.encode(read_image(data), quality, bpp=bpp, size=limit, psnr=psnr, model=model, threads=threads)
-        header = vaecodec.probe(out)
-        bits = len(out) * 8 / header.width / header.height
-        return out, (f"{header.width} x {header.height}, {len(out)} bytes, {bits:.3f} bits per pixel, "
-                     f"quality {header.quality:g}")
+        import vaecodec
+        from vaecodec.pixels import read_picture
+
+        Image.MAX_IMAGE_PIXELS = None  # our own limit holds
+        picture = read_picture(seekable(file), max_pixels)
+        data = vaecodec.encode(picture, quality, bpp=bpp, size=limit, psnr=psnr, progressive=progressive, strip=strip,
+                               model=model, threads=threads)
+        header = vaecodec.probe(data, max_pixels)
+        bits = len(data) * 8 / header.width / header.height
+        summary = f"{header.width} x {header.height}, {len(data)} bytes, {bits:.3f} bits per pixel, quality {header.quality:g}"
+        return Converted(lambda out: out.write(data), summary, tuple(picture.notes))
 
     run(pair_up(paths, output_dir, ".vae"), convert, force, quiet)
 
@@ -74,9 +86,16 @@ def decode(
     paths: Paths,
     output_dir: OutputDir = None,
     format: Annotated[str, typer.Option(help="Type of image for -o and for standard output: png, jpg, webp, ...")] = "png",
+    region: Annotated[str | None, typer.Option(help="Only this part of the picture, in pixels.", metavar="X,Y,W,H",
+                                               show_default=False)] = None,
+    scale: Annotated[str, typer.Option(help="1/2, 1/4 or 1/8: a quick, smaller picture.")] = "1",
+    preview: Annotated[bool, typer.Option("--preview", help="Show what there is of a file that is cut short.")] = False,
+    best_effort: Annotated[bool, typer.Option("--best-effort", help="Fill damaged tiles from their neighbours; "
+                                              "exit code 3 if there were any.")] = False,
     model: Annotated[str | None, typer.Option(help="Folder of the model that the files name, where it is not installed.",
                                               show_default=False)] = None,
     threads: Threads = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,16 +104,43 @@ def decode(
     Example: vaecodec decode photo.vae photo.png
     """
     kind = "." + format.lower().removeprefix(".")
+    if not kind[1:].isalnum():
+        raise typer.BadParameter(f"--format takes a type of image such as png, not '{format}'")
+    factors = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
+    if scale not in factors:
+        raise typer.BadParameter(f"--scale takes 1/2, 1/4 or 1/8, not '{scale}'")
+    if preview and best_effort:
+        raise typer.BadParameter("--preview and --best-effort exclude each other")
+    box = region_of(region)
 
-    def convert(data: bytes, output: str) -> tuple[bytes, str]:
-        import vaecodec
-        from vaecodec.pixels import image_bytes, image_kind
+    def convert(file: BinaryIO, output: str) -> Converted:
+        from vaecodec.codec import decode_canvas
+        from vaecodec.pixels import image_kind, save_image
 
         file_kind = image_kind(kind if output == "-" else Path(output).suffix)
-        image = vaecodec.decode(data, model=model, threads=threads)
-        return image_bytes(image, file_kind), f"{image.width} x {image.height}"
+        canvas, info = decode_canvas(seekable(file), region=box, scale=factors[scale], lenient=preview or best_effort,
+                                     model=model, threads=threads, max_pixels=max_pixels)
+        width, height = canvas.size
+        notes = []
+        if preview:
+            notes.append(f"preview of {100 * info['share']:.1f} % of the file")
+        elif info.get("damaged"):
+            notes.append(f"{len(info['damaged'])} damaged tiles were filled in: "
+                         + ", ".join(f"{w} x {h} at {x},{y}" for x, y, w, h in info["damaged"][:20]))
+        return Converted(lambda out: save_image(canvas.content, file_kind, out, info), f"{width} x {height}", tuple(notes),
+                         partial=best_effort and bool(info.get("damaged")))
 
     run(pair_up(paths, output_dir, kind, ".vae"), convert, force, quiet)
+
+
+def region_of(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--region takes four whole numbers X,Y,W,H, not '{text[:60]}'") from None
+    return x, y, width, height
 
 
 @app.command()
@@ -112,20 +158,31 @@ def info(
     failed = False
     for name in files:
         try:
-            data = read(name)
-            header = container.probe(data)
-            container.tile_payloads(data, 1)
+            with open_input(name) as file:
+                reader = container.Reader(seekable(file))
+                reader.check_counts()
+                reader.check_all()
+                metadata = reader.metadata()
+            header = reader.header
             fields = {"file": name, "format": header.version, "width": header.width, "height": header.height,
-                      "color": header.color, "quality": header.quality, "model": header.model, "bytes": len(data),
-                      "bits_per_pixel": round(len(data) * 8 / header.width / header.height, 4)}
+                      "color": header.color, "quality": header.quality, "model": header.model, "bytes": reader.size,
+                      "bits_per_pixel": round(reader.size * 8 / header.width / header.height, 4), "tiles": header.tiles,
+                      "progressive": header.by_step or header.tiles == 1,
+                      "metadata": {kind: len(data) for kind, data in metadata.items()}}
             if as_json:
                 print(json.dumps(fields))
             else:
+                more = "".join(f", {kind} {len(data)} bytes" for kind, data in metadata.items())
                 print(f"{name}: {header.width} x {header.height} {header.color}, quality {header.quality:g}, "
-                      f"{len(data)} bytes, {fields['bits_per_pixel']} bits per pixel, model {header.model}, "
-                      f"format version {header.version}")
+                      f"{reader.size} bytes, {fields['bits_per_pixel']} bits per pixel, {header.tiles} "
+                      f"tile{'s' * (header.tiles > 1)}{' step by step' * header.by_step}, model {header.model}, "
+                      f"format version {header.version}{more}")
         except VaecodecError as error:
             failed = complain(name, error)
+        except MemoryError:
+            failed = complain(name, "not enough memory")
+        except OSError as error:
+            failed = complain(name, f"cannot be read ({error.strerror or error})")
     if failed:
         raise typer.Exit(1)
 
@@ -144,16 +201,19 @@ def bench(
     try:
         from vaecodec_bench.run import run as run_bench
     except ModuleNotFoundError as error:
-        raise VaecodecError(f"bench needs the package {error.name}: pip install 'vaecodec[bench]'") from None
+        raise VaecodecError(f"bench needs the package {error.name}: pip install '.[bench]'") from None
     if run_bench(folder, output, model, threads):
         raise typer.Exit(1)
 
 
 def main() -> None:
     """Entry point: usage errors exit with 2, everything else that fails with 1, and nothing shows a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are removed on the way out
     try:
         app()
     except VaecodecError as error:
         sys.exit(f"vaecodec: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:  # standard output is full or gone
+        sys.exit(f"vaecodec: {error.strerror or error}")

@@ -1,30 +1,32 @@
 """Pictures <-> .vae bytes: the only place that knows the whole way."""
-import struct
+from typing import Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from vaecodec import container, networks
-from vaecodec.container import Header
-from vaecodec.entropy import Decoder, Encoder
-from vaecodec.errors import FormatError, ModelError, VaecodecError
-from vaecodec.latents import Latents, least_bits, walk
+from vaecodec.canvas import Canvas
+from vaecodec.container import MAX_PIXELS, Header, Reader
+from vaecodec.decoding import Tiles, decode_tiles
+from vaecodec.encoding import encode_picture
+from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
+from vaecodec.latents import Latents
 from vaecodec.networks import Networks
-from vaecodec.pixels import check_quality, to_array, to_image
-from vaecodec.tiling import pad
+from vaecodec.picture import Picture, Samples
+from vaecodec.pixels import check_quality
+from vaecodec.tiling import WHOLE, Box
+from vaecodec.workers import Crew
 
-_CHECK = struct.Struct("<I")
-Pixels = npt.NDArray[np.uint8]
+Region = tuple[int, int, int, int]
 
 
-def encode(image: Image.Image | Pixels, quality: float | None = None, *, bpp: float | None = None, size: int | None = None,
-           psnr: float | None = None, model: str | None = None, threads: int = 0) -> bytes:
+def encode(image: Image.Image | Samples | Picture, quality: float | None = None, *, bpp: float | None = None,
+           size: int | None = None, psnr: float | None = None, progressive: bool = False, strip: bool = False,
+           model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> bytes:
     """Compress a picture.
 
-    image: a PIL image of mode RGB or L, or a uint8 array (H, W, 3) or (H, W).
+    image: a PIL image, or an array (H, W) or (H, W, 1 to 4), grey or colours, with alpha or without, uint8 or uint16.
     quality: 1 (smallest) to 100 (best) in steps of 0.01; 50 unless told. Instead of it, one target, found by search:
     bpp (bits per pixel) or size (bytes), which the file will not exceed, or psnr (dB), which the picture will not miss.
+    progressive: order the bits of large pictures so that each prefix shows all of it. strip: drop profile, EXIF and XMP.
     model: id or folder of a model; None is the default one. threads: 0 is one a core.
     Returns the bytes of a .vae file (docs/FORMAT.md). Raises ImageError, ModelError, VaecodecError; ValueError for two
     of quality and the targets.
@@ -34,58 +36,105 @@ def encode(image: Image.Image | Pixels, quality: float | None = None, *, bpp: fl
     for name, value in (("bpp", bpp), ("size", size), ("psnr", psnr)):
         if value is not None and not 0 < value < float("inf"):
             raise VaecodecError(f"{name} must be a positive number, not {value}")
-    pixels, color = to_array(image)
-    nets = networks.load(model, threads)
-    from vaecodec import search  # it builds on this module
+    fixed = check_quality(50 if quality is None else quality)
+    picture = image if isinstance(image, Picture) else Picture(image, max_pixels)
+    pixels = picture.width * picture.height
+    crew = Crew(model, threads, pixels > WHOLE)
+
+    def attempt(quality: float) -> bytes:
+        return encode_picture(picture, quality, crew, progressive, strip)
+
+    if bpp is None and size is None and psnr is None:
+        return attempt(fixed)
+    from vaecodec import search
 
     if psnr is not None:
-        return search.encode_to_psnr(pixels, color, psnr, nets)
-    if bpp is not None or size is not None:
-        limit = size if size is not None else (bpp or 0) * pixels.shape[0] * pixels.shape[1] / 8
-        return search.encode_to_size(pixels, color, limit, nets)
-    return encode_pixels(pixels, color, 50 if quality is None else quality, nets)[0]
+        return search.encode_to_psnr(picture, psnr, attempt, lambda data: decode_array(data, model=model, threads=threads))
+    return search.encode_to_size(size if size is not None else (bpp or 0) * pixels / 8, attempt)
 
 
-def encode_pixels(pixels: Pixels, color: str, quality: float, nets: Networks) -> tuple[bytes, Latents]:
-    """pixels: (H, W, 3) uint8; color: "RGB" or "L". Returns the file and the latents that its decoder will have."""
-    quality = check_quality(quality)
-    height, width = pixels.shape[:2]
-    coder = Encoder()
-    latents = walk(nets, quality, (height, width), coder, nets.analyse(pad(pixels), quality))
-    tile = _CHECK.pack(latents.checksum()) + coder.finish()
-    header = Header(width, height, color, quality, nets.id)
-    return container.write(header, [(container.CHUNK_TILE, tile)]), latents
+def decode(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, best_effort: bool = False,
+           preview: bool = False, model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Picture of a .vae file, of which only what is needed is read: a PIL image of mode L, RGB, LA, RGBA or I;16.
 
-
-def decode(data: bytes, *, model: str | None = None, threads: int = 0) -> Image.Image:
-    """Picture of a .vae file: a PIL image of mode RGB or L.
-
+    region: x, y, width, height in pixels of the whole picture. scale: 2, 4 or 8 for a quick picture so many times smaller.
+    best_effort: fill damaged tiles from their neighbours; info["damaged"] lists them as (x, y, width, height).
+    preview: make what can be made of a file that is cut short or still arriving; info["share"] is the part of it at hand.
     model: folder of the model that the file names, where it is not installed. threads: 0 is one a core.
-    Raises FormatError, ModelError.
+    info also holds icc_profile, exif and xmp where the file does, quality and model.
+    Raises FormatError, ModelError; ImageError for 16-bit colours, which Pillow has no mode for: see decode_array.
     """
-    header, latents, nets = decode_latents(data, model=model, threads=threads)
-    return to_image(synthesise(latents, header, nets), header.color)
+    reader = Reader(data, best_effort or preview, max_pixels)
+    if reader.header.color in ("LA16", "RGB16", "RGBA16"):
+        raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
+    canvas, info = _decode(reader, False, region, scale, best_effort or preview, model, threads)
+    assert canvas.image is not None
+    canvas.image.info.update(info)
+    return canvas.image
 
 
-def decode_latents(data: bytes, *, model: str | None = None, threads: int = 0) -> tuple[Header, Latents, Networks]:
-    """The exact part of decoding: the same integers on every machine. Raises FormatError, ModelError."""
-    header = container.probe(data)
-    tile, = container.tile_payloads(data, 1)
-    if len(tile) < _CHECK.size:
-        raise FormatError("damaged: its tile has no checksum")
-    nets = networks.load(model, threads) if model else networks.load(header.model, threads, True)
-    if nets.id != header.model:
-        raise ModelError(f"the file was made with model {header.model}, not with {nets.id}")
-    size = (header.height, header.width)
-    if 8 * len(tile) < least_bits(nets, header.quality, size):  # before memory is spent on a picture that is not there
-        raise FormatError(f"damaged: {len(tile)} bytes cannot hold {header.width} x {header.height} pixels")
-    latents = walk(nets, header.quality, size, Decoder(tile[_CHECK.size :]))
-    if latents.checksum() != _CHECK.unpack_from(tile)[0]:
-        raise FormatError("damaged: its latents do not match their checksum")
-    return header, latents, nets
+def decode_canvas(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, lenient: bool = False,
+                  model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> tuple[Canvas, dict[str, Any]]:
+    """As decode, for any kind of picture: a canvas, and what decode puts into `info`."""
+    return _decode(Reader(data, lenient, max_pixels), False, region, scale, lenient, model, threads)
 
 
-def synthesise(latents: Latents, header: Header, nets: Networks) -> Pixels:
-    """Pixels (H, W, 3) of decoded latents."""
-    picture = nets.synthesise(latents.y.astype(np.float32), header.quality)
-    return picture[: header.height, : header.width]
+def decode_array(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, best_effort: bool = False,
+                 preview: bool = False, model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> Samples:
+    """As decode, but an array: (H, W) for grey, else (H, W, 2 to 4), uint8 or uint16."""
+    reader = Reader(data, best_effort or preview, max_pixels)
+    canvas, _ = _decode(reader, True, region, scale, best_effort or preview, model, threads)
+    assert canvas.array is not None
+    return canvas.array[:, :, 0] if canvas.array.shape[2] == 1 else canvas.array
+
+
+def _decode(reader: Reader, array: bool, region: Region | None, scale: int, lenient: bool, model: str | None,
+            threads: int) -> tuple[Canvas, dict[str, Any]]:
+    header = reader.header
+    wanted = _box(header, region, scale)
+    crew = _crew(header, model, threads)
+    tiles = Tiles(reader, crew.nets, lenient)
+    info: dict[str, Any] = {"quality": header.quality, "model": header.model}
+    try:
+        info |= reader.metadata()
+    except FormatError:
+        if not lenient:
+            raise
+    canvas = Canvas(-(-wanted.width // scale), -(-wanted.height // scale), header.color, array)
+    decode_tiles(tiles, wanted, canvas, crew, scale)
+    if lenient:
+        boxes = [tiles.grid.box(tile) for tile in sorted(tiles.damaged)]
+        info["damaged"] = [(box.x0, box.y0, box.width, box.height) for box in boxes]
+        info["share"] = reader.share
+    return canvas, info
+
+
+def _box(header: Header, region: Region | None, scale: int) -> Box:
+    if scale not in (1, 2, 4, 8):
+        raise VaecodecError(f"scale must be 1, 2, 4 or 8, not {scale}")
+    if region is None:
+        return Box(0, 0, header.width, header.height)
+    x, y, width, height = region
+    if width < 1 or height < 1 or x < 0 or y < 0 or x + width > header.width or y + height > header.height:
+        raise VaecodecError(f"the region {x},{y},{width},{height} does not lie in the {header.width} x {header.height} picture")
+    # A reduced picture's samples are means of squares, which begin at multiples of the scale.
+    return Box(x // scale * scale, y // scale * scale, x + width, y + height)
+
+
+def _crew(header: Header, model: str | None, threads: int) -> Crew:
+    crew = Crew(model or header.model, threads, header.tiles > 1, installed_only=model is None)
+    if crew.nets.id != header.model:
+        raise ModelError(f"the file was made with model {header.model}, not with {crew.nets.id}")
+    return crew
+
+
+def decode_latents(data: bytes | BinaryIO, *, model: str | None = None,
+                   threads: int = 0) -> tuple[Header, list[Latents], Networks]:
+    """The exact part of decoding, the same on every machine: the latents of each tile. Raises FormatError, ModelError."""
+    reader = Reader(data)
+    crew = _crew(reader.header, model, threads)
+    tiles = Tiles(reader, crew.nets)
+    jobs = ((tile, tiles.payloads(tile)) for tile in range(reader.header.tiles))
+    latents = list(crew.map(lambda job: tiles.latents(*job), jobs))
+    tiles.check()
+    return reader.header, [one for one in latents if one is not None], crew.nets

@@ -1,21 +1,32 @@
 """The .vae container: a fixed header, then chunks. docs/FORMAT.md is its specification; nothing here knows the model."""
+import io
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from vaecodec.errors import FormatError
 
 SIGNATURE = b"\x89VAE"
 VERSION = 1
-MAX_PIXELS = 2**25  # one pass takes up to 190 bytes of memory a pixel
-COLORS = {0: "L", 1: "RGB"}
-CHUNK_TILE = b"T"
+MAX_PIXELS = 2**29  # unless told otherwise; what a decoded picture costs is 3 to 8 bytes a pixel
+MAX_WHOLE = 2**25  # pixels of a picture in one tile, padded to multiples of 64: such a tile takes up to 190 bytes a pixel
+MAX_TILES = 2**17
+COLORS = ("L", "RGB", "LA", "RGBA", "L16", "RGB16", "LA16", "RGBA16")  # bit 0: colour, 1: alpha, 2: 16 bits a sample
+TILE_SIDES = range(7, 13)  # log2 of the pixels a side that a tile may have
+TILE, STEP, ALPHA, INDEX = b"T", b"P", b"A", b"I"
+ICC, EXIF, XMP = b"c", b"e", b"x"
+METADATA = {ICC: "icc_profile", EXIF: "exif", XMP: "xmp"}  # chunk types and Pillow's names
+MAX_METADATA = 2**24  # bytes of one kind of metadata, unpacked
+BY_TILE, BY_STEP = 0, 1  # codings: tile after tile, or step after step
+SEGMENTS = 5  # coded parts of a tile: z, then the four steps of y
 
 _FIELDS = struct.Struct("<4sBBHBBII4s")  # signature, version, color, quality, tile, coding, width, height, model
 _CRC = struct.Struct("<I")
 _CHUNK = struct.Struct("<cI")  # type, length; a CRC-32 of both and of the payload follows the payload
 HEADER_SIZE = _FIELDS.size + _CRC.size
+CHUNK_OVERHEAD = _CHUNK.size + _CRC.size
 
 
 @dataclass(frozen=True)
@@ -24,35 +35,65 @@ class Header:
 
     width: int  # pixels
     height: int  # pixels
-    color: str  # "L" or "RGB", 8 bits a sample
+    color: str  # one of COLORS
     quality: float  # 1 to 100, in hundredths
     model: str  # 8 hexadecimal digits: the first 4 bytes of the model's hash
     tile: int = 0  # log2 of the tile's side in pixels; 0: the whole image is one tile
-    coding: int = 0  # order of the bits; 0: tile after tile
+    coding: int = BY_TILE  # order of the bits
     version: int = VERSION
 
+    @property
+    def alpha(self) -> bool:
+        return "A" in self.color
 
-def too_large(width: int, height: int) -> bool:
-    """Whether a picture, padded to whole cells of 64 x 64 pixels as the networks take it, passes MAX_PIXELS."""
-    return -(-width // 64) * -(-height // 64) * 64 * 64 > MAX_PIXELS
+    @property
+    def depth(self) -> int:
+        """Bits a sample: 8 or 16."""
+        return 16 if self.color.endswith("16") else 8
+
+    @property
+    def by_step(self) -> bool:
+        return self.coding == BY_STEP
+
+    @property
+    def tiles(self) -> int:
+        side = 1 << self.tile if self.tile else max(self.width, self.height)
+        return -(-self.width // side) * -(-self.height // side)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Where a chunk lies: `at` is the offset of its first byte, length that of the payload alone."""
+
+    kind: bytes
+    at: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        return self.at + self.length + CHUNK_OVERHEAD
+
+
+def seal(kind: bytes, payload: bytes) -> bytes:
+    """A chunk: type, length, payload, checksum."""
+    start = _CHUNK.pack(kind, len(payload))
+    return b"".join([start, payload, _CRC.pack(zlib.crc32(payload, zlib.crc32(start)))])
 
 
 def write(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A whole file from its header and its (type, payload) chunks."""
-    color = next(code for code, name in COLORS.items() if name == header.color)
-    fields = _FIELDS.pack(SIGNATURE, header.version, color, round(header.quality * 100), header.tile, header.coding,
-                          header.width, header.height, bytes.fromhex(header.model))
-    parts = [fields, _CRC.pack(zlib.crc32(fields))]
-    for kind, payload in chunks:
-        start = _CHUNK.pack(kind, len(payload))
-        parts += [start, payload, _CRC.pack(zlib.crc32(payload, zlib.crc32(start)))]
-    return b"".join(parts)
+    """A whole file from its header and its (type, payload) chunks; with more than one coded chunk, an index leads them."""
+    fields = _FIELDS.pack(SIGNATURE, header.version, COLORS.index(header.color), round(header.quality * 100), header.tile,
+                          header.coding, header.width, header.height, bytes.fromhex(header.model))
+    if sum(kind in (TILE, STEP) for kind, _ in chunks) > 1:
+        entries = b"".join(_CHUNK.pack(kind, len(payload)) for kind, payload in chunks)
+        chunks = [(INDEX, entries), *chunks]
+    return b"".join([fields, _CRC.pack(zlib.crc32(fields)), *(seal(kind, payload) for kind, payload in chunks)])
 
 
-def probe(data: bytes) -> Header:
+def probe(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     """Header of a .vae file from its first 26 bytes (more may follow; they are not looked at).
 
-    Raises FormatError if they are not the header of a file that this version reads.
+    Raises FormatError if they are not the header of a file that this version reads, or one of more than max_pixels.
     """
     if not data:
         raise FormatError("empty file")
@@ -67,43 +108,157 @@ def probe(data: bytes) -> Header:
     if _CRC.unpack_from(data, _FIELDS.size)[0] != zlib.crc32(fields):
         raise FormatError("damaged header (its checksum is wrong)")
     _, version, color, quality, tile, coding, width, height, model = _FIELDS.unpack(fields)
-    if color not in COLORS:
+    if color >= len(COLORS):
         raise FormatError(f"unknown color code {color}; please install a newer vaecodec")
     if not 100 <= quality <= 10000:
         raise FormatError(f"impossible quality ({quality / 100})")
     if width == 0 or height == 0:
         raise FormatError(f"impossible size ({width} x {height})")
-    if too_large(width, height):
-        raise FormatError(f"{width} x {height} pixels are more than the {MAX_PIXELS} that this version decodes")
-    if tile or coding:
+    if width * height > max_pixels:
+        raise FormatError(f"{width} x {height} pixels are more than the {max_pixels} allowed")
+    if (tile and tile not in TILE_SIDES) or coding not in (BY_TILE, BY_STEP):
         raise FormatError(f"unknown tile size code {tile} or coding {coding}; please install a newer vaecodec")
-    return Header(width, height, COLORS[color], quality / 100, model.hex(), tile, coding, version)
+    header = Header(width, height, COLORS[color], quality / 100, model.hex(), tile, coding, version)
+    if not tile and -(-width // 64) * -(-height // 64) * 4096 > MAX_WHOLE:
+        raise FormatError(f"{width} x {height} pixels in one tile are more than the {MAX_WHOLE} allowed")
+    if header.tiles > MAX_TILES:
+        raise FormatError(f"{header.tiles} tiles are more than the {MAX_TILES} allowed")
+    return header
 
 
-def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """(type, payload) of each chunk after the header, in file order. Raises FormatError where one is cut or damaged."""
-    view, at = memoryview(data), HEADER_SIZE
-    while at < len(view):
-        if len(view) - at < _CHUNK.size:
-            raise FormatError("cut short inside a chunk's header")
-        kind, length = _CHUNK.unpack_from(view, at)
-        end = at + _CHUNK.size + length
-        if end + _CRC.size > len(view):
-            raise FormatError(f"cut short: a chunk needs {end + _CRC.size - len(view)} more bytes")
-        if _CRC.unpack_from(view, end)[0] != zlib.crc32(view[at:end]):
-            raise FormatError(f"damaged: the checksum of the chunk at byte {at} is wrong")
-        yield kind, view[at + _CHUNK.size : end]
-        at = end + _CRC.size
+class Reader:
+    """The chunks of an open file, found without reading their payloads.
+
+    lenient: take a file that is cut short or damaged for what is left of it; `complete` is then False.
+    Raises FormatError where the file is not one that this version reads.
+    """
+
+    def __init__(self, file: BinaryIO | bytes, lenient: bool = False, max_pixels: int = MAX_PIXELS):
+        self.file = file if not isinstance(file, (bytes, bytearray, memoryview)) else io.BytesIO(file)
+        self.size = self.file.seek(0, io.SEEK_END)
+        self.file.seek(0)
+        self.header = probe(self.file.read(HEADER_SIZE), max_pixels)
+        self.complete = True
+        self.chunks: list[Chunk] = []
+        self.bytes_read = HEADER_SIZE
+        try:
+            self._find()
+        except FormatError:
+            if not lenient:
+                raise
+            self.complete = False
+
+    def _find(self) -> None:
+        at, most = HEADER_SIZE, self.header.tiles * (SEGMENTS + 1) + 1000  # more chunks make no sense for the header
+        entries: Iterator[tuple[bytes, int]] | None = None
+        while at < self.size or entries:
+            if entries:
+                kind, length = next(entries, (b"", 0))
+                if not kind:
+                    break
+            else:
+                start = self._read(at, _CHUNK.size)
+                if len(start) < _CHUNK.size:
+                    raise FormatError("cut short inside a chunk's header")
+                kind, length = _CHUNK.unpack(start)
+            chunk = Chunk(kind, at, length)
+            if not kind.isalpha():
+                raise FormatError(f"damaged: byte {at} is not the start of a chunk")
+            if kind.isupper() and kind not in (TILE, STEP, ALPHA, INDEX):
+                raise FormatError(f"unknown chunk type {kind!r} that may not be skipped; please install a newer vaecodec")
+            if kind == INDEX:
+                if at != HEADER_SIZE or chunk.end > self.size:
+                    raise FormatError("damaged: its index is cut short or not at its beginning")
+                entries = self._index(chunk, most)
+            else:
+                if len(self.chunks) >= most:
+                    raise FormatError(f"damaged: more than {most} chunks")
+                self.chunks.append(chunk)
+            at = chunk.end
+            if at > self.size and not entries:
+                raise FormatError(f"cut short: a chunk needs {at - self.size} more bytes")
+        if at != self.size:
+            raise FormatError(f"cut short: {at - self.size} bytes are missing" if at > self.size else
+                              "damaged: there are more bytes than its index says")
+
+    def _index(self, chunk: Chunk, most: int) -> Iterator[tuple[bytes, int]]:
+        if chunk.length % _CHUNK.size or not 0 < chunk.length <= most * _CHUNK.size:
+            raise FormatError("damaged: its index has an impossible length")
+        entries: Iterator[tuple[bytes, int]] = _CHUNK.iter_unpack(self.payload(chunk))
+        return entries
+
+    def _read(self, at: int, count: int) -> bytes:
+        self.file.seek(at)
+        data = self.file.read(count)
+        self.bytes_read += len(data)
+        return data
+
+    def payload(self, chunk: Chunk) -> bytes:
+        """The chunk's payload, its checksum verified. Raises FormatError."""
+        if chunk.end > self.size:
+            raise FormatError(f"cut short: a chunk needs {chunk.end - self.size} more bytes")
+        data = self._read(chunk.at, chunk.end - chunk.at)
+        body, (stored,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
+        if stored != zlib.crc32(body) or _CHUNK.unpack_from(body) != (chunk.kind, chunk.length):
+            raise FormatError(f"damaged: the checksum of the chunk at byte {chunk.at} is wrong")
+        return body[_CHUNK.size :]
+
+    def beginning(self, chunk: Chunk) -> bytes:
+        """What there is of a payload that the end of the file cuts, unverified."""
+        return self._read(chunk.at + _CHUNK.size, chunk.length)
+
+    @property
+    def share(self) -> float:
+        """The part of the file that is there, 0 to 1; 1 where the end is not known."""
+        end = max((chunk.end for chunk in self.chunks), default=self.size)
+        return min(1.0, self.size / end)
+
+    def coded(self) -> list[Chunk]:
+        """The chunks of latents in file order: one a tile, or, step after step, SEGMENTS times one a tile."""
+        return [chunk for chunk in self.chunks if chunk.kind == (STEP if self.header.by_step else TILE)]
+
+    def alpha(self) -> list[Chunk]:
+        return [chunk for chunk in self.chunks if chunk.kind == ALPHA]
+
+    def check_counts(self) -> None:
+        """Raises FormatError unless every chunk that the header asks for is there, once."""
+        header, tiles = self.header, self.header.tiles
+        parts = tiles * (SEGMENTS if header.by_step else 1)
+        if len(self.coded()) != parts:
+            raise FormatError(f"{len(self.coded())} coded chunks where there must be {parts}")
+        if len(self.alpha()) != (tiles if header.alpha else 0):
+            raise FormatError(f"{len(self.alpha())} chunks of alpha where there must be {tiles if header.alpha else 0}")
+        other = TILE if header.by_step else STEP
+        if any(chunk.kind == other for chunk in self.chunks):
+            raise FormatError(f"a chunk of type {other.decode()}, which its coding does not have")
+
+    def check_all(self) -> None:
+        """Verify every checksum. Raises FormatError."""
+        for chunk in self.chunks:
+            self.payload(chunk)
+
+    def metadata(self) -> dict[str, bytes]:
+        """icc_profile, exif and xmp, as far as the file has them; damaged ones raise FormatError."""
+        found = {}
+        for chunk in self.chunks:
+            if chunk.kind in METADATA:
+                unpacker = zlib.decompressobj()
+                try:
+                    data = unpacker.decompress(self.payload(chunk), MAX_METADATA)
+                except zlib.error:
+                    raise FormatError(f"damaged: its {METADATA[chunk.kind]} cannot be unpacked") from None
+                if not unpacker.eof:
+                    raise FormatError(f"damaged: its {METADATA[chunk.kind]} is cut short or larger than {MAX_METADATA} bytes")
+                found[METADATA[chunk.kind]] = data
+        return found
 
 
-def tile_payloads(data: bytes, count: int) -> list[memoryview]:
-    """Payloads of the `count` tiles of a file, in order; skips chunks that may be skipped (lower-case types)."""
-    tiles = []
-    for kind, payload in chunks(data):
-        if kind == CHUNK_TILE:
-            tiles.append(payload)
-        elif not kind.islower():
-            raise FormatError(f"unknown chunk type {kind!r} that may not be skipped; please install a newer vaecodec")
-    if len(tiles) != count:
-        raise FormatError(f"{len(tiles)} tiles where there must be {count}")
-    return tiles
+def pack_metadata(info: dict[str, bytes]) -> list[tuple[bytes, bytes]]:
+    """Chunks of icc_profile, exif and xmp. Raises FormatError where one is too large."""
+    packed = []
+    for kind, name in METADATA.items():
+        if info.get(name):
+            if len(info[name]) > MAX_METADATA:
+                raise FormatError(f"its {name} has more than {MAX_METADATA} bytes; leave it out with --strip")
+            packed.append((kind, zlib.compress(info[name], 9)))
+    return packed

@@ -1,7 +1,8 @@
 """Symbols <-> bytes: range coding with integer probability tables (constriction, or its equal in rangecoder.py).
 
-Symbols are coded grouped by table, so that each table codes one run. A symbol at either end of its table is followed,
-after all runs, by how far it lies beyond: the number of bits of (excess + 1) less one, then the bits below the highest.
+Symbols are coded grouped by table, the widest tables first, so that each table codes one run. A symbol at either end of its
+table is followed, after all runs, by how far it lies beyond: the number of bits of (excess + 1) less one, then the bits below
+the highest.
 """
 from typing import Any
 
@@ -48,12 +49,11 @@ class Encoder:
     def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints) -> Ints:
         """index: (n,) the table of each symbol; symbols: (n,). Returns the symbols as the decoder will see them."""
         symbols = np.clip(symbols, -(2**15), 2**15)
-        order, counts = _runs(index, len(tables.models))
-        half = np.repeat(tables.half_width, counts)
+        order, counts, models, half = _runs(index, tables)
         by_run = symbols[order]
         clipped = np.clip(by_run, -half, half)
         positions, at = clipped + half, 0
-        for model, count in zip(tables.models, counts.tolist(), strict=True):
+        for model, count in zip(models, counts, strict=True):
             if count:
                 self._coder.encode(positions[at : at + count], model)
                 at += count
@@ -82,28 +82,87 @@ class Decoder:
 
     def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: None = None) -> Ints:
         """index: (n,) the table of each symbol. Returns the symbols (n,)."""
-        order, counts = _runs(index, len(tables.models))
-        half = np.repeat(tables.half_width, counts)
+        order, counts, models, half = _runs(index, tables)
         try:
-            runs = [self._coder.decode(model, count)
-                    for model, count in zip(tables.models, counts.tolist(), strict=True) if count]
-            by_run = np.concatenate(runs) - half if runs else half
-            beyond = np.flatnonzero(np.abs(by_run) == half)
-            if beyond.size:
-                excess = np.zeros(beyond.size, np.int32)
-                lengths = self._coder.decode(Uniform(LENGTHS), beyond.size)
-                for length in range(1, LENGTHS):
-                    here = np.flatnonzero(lengths == length)
-                    if here.size:
-                        excess[here] = self._coder.decode(Uniform(1 << length), here.size) + (1 << length) - 1
-                by_run[beyond] += np.sign(by_run[beyond]) * excess
+            by_run = self._symbols(models, counts, half)
         except AssertionError:
             raise FormatError("damaged: its coded data is not valid for its model") from None
         out = np.empty_like(by_run)
         out[order] = by_run
         return out
 
+    def _run(self, model: Any, count: int) -> Ints:
+        """Symbols of one table, one after the other."""
+        run: Ints = self._coder.decode(model, count)
+        return run
 
-def _runs(index: npt.NDArray[np.integer[Any]], tables: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Stable order that groups symbols by table, and the length of each group."""
-    return np.argsort(index, kind="stable"), np.bincount(index, minlength=tables)
+    def _symbols(self, models: list[Any], counts: list[int], half: Ints) -> Ints:
+        """All symbols, run by run; half: the half-width of the table of each."""
+        runs = [self._run(model, count) for model, count in zip(models, counts, strict=True) if count]
+        by_run = np.concatenate(runs) - half if runs else half
+        beyond = np.flatnonzero(np.abs(by_run) == half)
+        if beyond.size:
+            excess = np.zeros(beyond.size, np.int32)
+            lengths = self._run(Uniform(LENGTHS), beyond.size)
+            for length in range(1, LENGTHS):
+                here = np.flatnonzero(lengths == length)
+                if here.size:
+                    excess[here] = self._run(Uniform(1 << length), here.size) + (1 << length) - 1
+            by_run[beyond] += np.sign(by_run[beyond]) * excess
+        return by_run
+
+
+class CutDecoder(Decoder):
+    """Reads the beginning of what an Encoder wrote, as far as it goes; what lies beyond is 0, the likeliest symbol.
+
+    A range coder's words are one long number, and larger numbers mean later symbols, so the symbols that the words at hand
+    settle are those on which two decoders agree that see the smallest and the largest numbers beginning so.
+    """
+
+    def __init__(self, data: bytes | memoryview):
+        words = np.frombuffer(data[: len(data) // 4 * 4], "<u4").astype(np.uint32)
+        self._lowest = coder.RangeDecoder(words)
+        self._highest = coder.RangeDecoder(np.concatenate([words, np.full(16, 2**32 - 1, np.uint32)]))
+        self.ended = words.size == 0
+        self.settled = 0  # symbols of the present list that the words tell
+        self._middle: dict[int, int] = {}
+
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: None = None) -> Ints:
+        """As Decoder.code; afterwards `known` (n,) tells which symbols are more than a guess."""
+        self.settled = 0
+        out = super().code(tables, index)
+        self.known = np.zeros(out.size, bool)
+        self.known[_runs(index, tables)[0][: self.settled]] = True
+        return out
+
+    def _run(self, model: Any, count: int) -> Ints:
+        settled = np.zeros(0, np.int32)
+        if not self.ended:
+            try:
+                a, b = self._lowest.decode(model, count), self._highest.decode(model, count)
+                different = np.flatnonzero(a != b)
+                settled = a[: different[0]] if different.size else a
+            except AssertionError:
+                pass
+            self.ended = settled.size < count
+            self.settled += settled.size
+        if not self.ended:
+            return settled
+        return np.concatenate([settled, np.full(count - settled.size, self._middle.get(id(model), 0), np.int32)])
+
+    def _symbols(self, models: list[Any], counts: list[int], half: Ints) -> Ints:
+        # Position h of a table stands for 0; the uniform models of escapes are not among them and rest at 0.
+        firsts = np.cumsum([0, *counts])[:-1].tolist()
+        self._middle = {id(model): int(half[at]) for model, at, n in zip(models, firsts, counts, strict=True) if n}
+        return super()._symbols(models, counts, half)
+
+
+def _runs(index: npt.NDArray[np.integer[Any]], tables: Tables) -> tuple[npt.NDArray[np.intp], list[int], list[Any], Ints]:
+    """The runs of a list of symbols: its stable order by table, the length of each run, the models, each symbol's half-width.
+
+    The last table comes first: of y that is the one of the largest scale, whose symbols tell most.
+    """
+    last = len(tables.models) - 1
+    order = last - index.astype(np.int16)
+    counts = np.bincount(order, minlength=last + 1)
+    return np.argsort(order, kind="stable"), counts.tolist(), tables.models[::-1], np.repeat(tables.half_width[::-1], counts)

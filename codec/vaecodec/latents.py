@@ -1,5 +1,6 @@
 """The walk through one tile's latents that encoder and decoder share: z, then four steps of y."""
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +23,21 @@ class Latents:
         return zlib.crc32(self.z.astype("<i4").tobytes(), zlib.crc32(self.y.astype("<i4").tobytes()))
 
 
-def walk(networks: Networks, quality: float, size: tuple[int, int], coder: Encoder | Decoder,
-         wanted: tuple[Floats, npt.NDArray[np.int32]] | None = None) -> Latents:
-    """Code the latents of a tile of `size` (height, width) pixels: all of them are the coder's when it decodes,
-    `wanted` (y, z of `Networks.analyse`) when it encodes."""
+def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequence[Encoder | Decoder],
+         wanted: tuple[Floats, npt.NDArray[np.int32]] | None = None, doubt: npt.NDArray[np.uint8] | None = None) -> Latents:
+    """Code the latents of a tile of `size` (height, width) pixels: all of them are the coders' when they decode,
+    `wanted` (y, z of `Networks.analyse`) when they encode.
+
+    coders: of z and of the four steps of y, five, and often five times the same one. doubt: where given, (m, 4h, 4w) with
+    h, w the cells of z; it receives the table index of each latent that a CutDecoder had to guess.
+    """
     h, w = (cells(side, CELL_Y) for side in size)
     zh, zw = (cells(side, CELL_Z) for side in size)
     group = networks.m // STEPS
     target, target_z = wanted if wanted else (None, None)
 
     z_index = np.repeat(np.arange(networks.channels_z, dtype=np.uint8), zh * zw)
-    z = coder.code(networks.z_tables(quality), z_index, target_z.reshape(-1) if target_z is not None else None)  # type: ignore[arg-type]
+    z = coders[0].code(networks.z_tables(quality), z_index, target_z.reshape(-1) if target_z is not None else None)  # type: ignore[arg-type]
     z = z.reshape(-1, zh, zw)
 
     y = np.zeros((networks.m, 4 * zh, 4 * zw), np.float32)
@@ -41,20 +46,30 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coder: Encod
     for step in range(STEPS):
         if step:
             mean, index = networks.context(step, p, y, quality)
-        symbols = None
+        code, symbols = coders[step + 1].code, None
         if target is not None:
             here = np.stack([target[part] for part in _parts(step, group)])
             symbols = np.rint(here - mean * np.float32(1 / Y_FRACTION)).astype(np.int32)
         if inside is None:
-            coded = coder.code(networks.y_tables, index.reshape(-1), symbols.reshape(-1) if symbols is not None else None)  # type: ignore[arg-type]
+            coded = code(networks.y_tables, index.reshape(-1), symbols.reshape(-1) if symbols is not None else None)  # type: ignore[arg-type]
             value = mean + coded.reshape(mean.shape) * np.float32(Y_FRACTION)
         else:
             mask = np.broadcast_to(inside, index.shape)
-            coded = coder.code(networks.y_tables, index[mask], symbols[mask] if symbols is not None else None)  # type: ignore[arg-type]
+            coded = code(networks.y_tables, index[mask], symbols[mask] if symbols is not None else None)  # type: ignore[arg-type]
             value = mean
             value[mask] += coded * np.float32(Y_FRACTION)
+        guessed = None
+        if doubt is not None:
+            guessed = np.zeros(index.shape, np.uint8)
+            unknown = ~getattr(coders[step + 1], "known", np.True_)
+            if inside is None:
+                guessed[...] = index * unknown.reshape(index.shape if unknown.ndim else ())
+            else:
+                guessed[mask] = index[mask] * unknown
         for position, part in enumerate(_parts(step, group)):
             y[part] = value[position]
+            if doubt is not None and guessed is not None:
+                doubt[part] = guessed[position]
     return Latents(y[:, :h, :w].astype(np.int32), z)
 
 

@@ -6,6 +6,7 @@ values are whole numbers below 2^24 held in float32, so that every engine gives 
 import hashlib
 import json
 import os
+import zipfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,12 @@ class Networks:
                 raise ModelError(f"{folder}: damaged, its contents are not those of model {self.id}")
             with np.load(folder / "tables.npz", allow_pickle=False) as f:
                 self.tables = {name: f[name] for name in f.files}
-        except (OSError, ValueError, KeyError) as error:
+            self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
+            self.m, self.channels_z = self.tables["bias_scale"].shape[1], len(self.tables["z_median"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError, zipfile.BadZipFile) as error:
             raise ModelError(f"{folder}: not a model folder ({error})") from None
-        self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
         self._z_tables: dict[int, Tables] = {}
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
-        self.m, self.channels_z = self.tables["bias_scale"].shape[1], len(self.tables["z_median"])
+        self._sessions: dict[str, Any] = {}
 
     def z_tables(self, quality: float) -> Tables:
         """Tables of z, one a channel: each of the equal bands that divide the scale of quality has its own."""
@@ -60,7 +61,7 @@ class Networks:
             self._z_tables[band] = Tables(half_width[band], frequency)
         return self._z_tables[band]
 
-    def _run(self, graph: str, feeds: dict[str, Any]) -> list[Any]:
+    def _session(self, graph: str) -> Any:
         session = self._sessions.get(graph)
         if session is None:
             options = onnxruntime.SessionOptions()
@@ -73,8 +74,13 @@ class Networks:
             except Exception as error:  # ONNX Runtime's own exceptions share no base class
                 raise ModelError(f"{path}: cannot be loaded ({str(error).splitlines()[0]})") from None
             self._sessions[graph] = session
+        return session
+
+    def _run(self, graph: str, feeds: dict[str, Any]) -> list[Any]:
         try:
-            result: list[Any] = session.run(None, feeds)
+            result: list[Any] = self._session(graph).run(None, feeds)
+        except ModelError:
+            raise
         except Exception as error:  # as above
             if "alloc" in str(error).lower() or "BFCArena" in str(error):
                 raise MemoryError from None
@@ -96,13 +102,19 @@ class Networks:
         shaped: npt.NDArray[Any] = mixed.reshape(1, -1, 1, 1)
         return shaped
 
-    def analyse(self, image: npt.NDArray[np.uint8], quality: float) -> tuple[Floats, npt.NDArray[np.int32]]:
-        """image: (H, W, 3), sides multiples of 64. Returns y (m, H/16, W/16) and the symbols of z (channels, H/64, W/64)."""
-        y, = self._run("g_a", {"image": image, "gain": np.exp(self._row("log_gain_a", quality)),
+    def analyse(self, image: Floats | npt.NDArray[np.uint8], quality: float) -> Floats:
+        """image: (H, W, 3), samples of 0 to 255, sides multiples of 16. Returns y (m, H/16, W/16)."""
+        y, = self._run("g_a", {"image": image.astype(np.float32, copy=False), "gain": np.exp(self._row("log_gain_a", quality)),
                                "gain_y": np.exp(self._row("log_gain_y", quality))})
-        z, = self._run("h_a", {"y": y})
+        latent: Floats = y[0]
+        return latent
+
+    def hyper_analyse(self, y: Floats) -> npt.NDArray[np.int32]:
+        """y: (m, h, w), h and w multiples of 4. Returns the symbols of z (channels, h/4, w/4)."""
+        z, = self._run("h_a", {"y": y[None]})
         median = self.tables["z_median"].reshape(-1, 1, 1) / np.float32(Z_FRACTION)
-        return y[0], np.rint(z[0] - median).astype(np.int32)
+        symbols: npt.NDArray[np.int32] = np.rint(z[0] - median).astype(np.int32)
+        return symbols
 
     def hyper_synthesis(self, z: npt.NDArray[np.int32], quality: float) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
         """z: symbols (channels, h, w). Returns p (1, P, 4h, 4w) and, for step 0, means and table indices.
@@ -125,12 +137,23 @@ class Networks:
         index: npt.NDArray[np.uint8] = self.tables["scale_index"].take(log_scale.astype(np.int16) + np.int16(2048))
         return index
 
-    def synthesise(self, y: Floats, quality: float) -> npt.NDArray[np.uint8]:
-        """y: (m, h, w) in 1/64. Returns pixels (16h, 16w, 3)."""
+    def synthesise(self, y: Floats, quality: float) -> Floats:
+        """y: (m, h, w) in 1/64. Returns samples (16h, 16w, 3), about 0 to 255."""
         image, = self._run("g_s", {"y": y[None], "gain": np.exp(self._row("log_gain_s", quality)),
                                    "gain_y": np.exp(-self._row("log_gain_y", quality)) / np.float32(Y_FRACTION)})
-        pixels: npt.NDArray[np.uint8] = image
-        return pixels
+        samples: Floats = image
+        return samples
+
+    def preview(self, y: Floats, quality: float, scale: int) -> Floats:
+        """y: (m, h, w) in 1/64; scale 2, 4 or 8. Returns samples (16h/scale, 16w/scale, 3) of 0 to 255, by a linear g_s."""
+        side = 16 // scale  # samples of a cell
+        matrix = self.tables["preview"].astype(np.float32)  # (8, 8, 3, m + 1): samples of a cell at half size; the last: bias
+        small = matrix.reshape(side, 8 // side, side, 8 // side, 3, -1).mean((1, 3)).reshape(side * side * 3, -1)
+        gain = np.exp(-self._row("log_gain_y", quality)[0]) / np.float32(Y_FRACTION)
+        m, h, w = y.shape
+        samples = small[:, :m] @ (y * gain).reshape(m, -1) + small[:, m:]
+        picture: Floats = samples.reshape(side, side, 3, h, w).transpose(3, 0, 4, 1, 2).reshape(h * side, w * side, 3)
+        return picture
 
 
 def content_id(folder: Path) -> str:
@@ -146,20 +169,24 @@ def default_model() -> str:
     return (MODELS / "default").read_text().strip()
 
 
-@lru_cache(maxsize=8)
 def load(model: str | None = None, threads: int = 0, installed_only: bool = False) -> Networks:
     """Networks by id (8 hexadecimal digits, looked up among the packaged models and in $VAECODEC_MODELS) or by folder.
 
     threads: of the inference engine; 0 means one a core. installed_only: for ids that come from a file, which must not
     name a folder. Raises ModelError.
     """
-    name = model or default_model()
-    places = [MODELS / name]
-    if os.environ.get("VAECODEC_MODELS"):
+    name = default_model() if model is None else model
+    places = [MODELS / name] if name else []
+    if name and os.environ.get("VAECODEC_MODELS"):
         places.append(Path(os.environ["VAECODEC_MODELS"]) / name)
     if not installed_only:
         places.append(Path(name))
     for folder in places:
         if (folder / "manifest.json").is_file():
-            return Networks(folder, threads)
-    raise ModelError(f"model {name} is not installed")
+            return _open(folder, threads)
+    raise ModelError(f"model {name} is not installed" if name else "the model's name is empty")
+
+
+@lru_cache(maxsize=8)
+def _open(folder: Path, threads: int) -> Networks:
+    return Networks(folder, threads)

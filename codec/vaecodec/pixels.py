@@ -1,18 +1,23 @@
-"""Image files <-> arrays, with Pillow doing the files."""
+"""Image files <-> pictures, with Pillow doing the files."""
 import io
 import os
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from vaecodec.container import MAX_PIXELS, too_large
+from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import ImageError, VaecodecError
+from vaecodec.picture import METADATA, ORIENTATION, Picture, Samples, check_size
 
-Pixels = npt.NDArray[np.uint8]
+# What the values 2 to 8 of EXIF's orientation ask for.
+TURNS: dict[int, Callable[[Samples], Samples]] = {
+    2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: np.rot90(a)}
 
 
 def check_quality(quality: float) -> float:
@@ -22,60 +27,59 @@ def check_quality(quality: float) -> float:
     return round(quality * 100) / 100
 
 
-def to_array(image: Image.Image | Pixels) -> tuple[Pixels, str]:
-    """(H, W, 3) uint8 and "RGB" or "L". Raises ImageError for what cannot be represented."""
-    if isinstance(image, Image.Image):
-        if image.mode not in ("RGB", "L"):
-            raise ImageError(f"images of mode {image.mode} are not supported; convert to RGB or L (greyscale) first")
-        if "transparency" in image.info:
-            raise ImageError("images with transparency are not supported; convert to RGB or L (greyscale) first")
-        if getattr(image, "n_frames", 1) > 1:
-            raise ImageError("animated and many-page images are not supported; extract one picture first")
-        array = np.asarray(ImageOps.exif_transpose(image))  # the file holds upright pixels and no tag
-    else:
-        array = np.asarray(image)
-        if array.dtype != np.uint8:
-            raise ImageError(f"arrays must be uint8, not {array.dtype}")
-        if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
-            raise ImageError(f"arrays must have shape (H, W, 3) or (H, W), not {array.shape}")
-    if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ImageError(f"the image is empty ({array.shape[1]} x {array.shape[0]})")
-    if too_large(array.shape[1], array.shape[0]):
-        raise ImageError(f"the image has {array.shape[1]} x {array.shape[0]} pixels, more than the {MAX_PIXELS} supported")
-    if array.ndim == 2:
-        return np.repeat(array[:, :, None], 3, axis=2), "L"
-    return np.ascontiguousarray(array), "RGB"
-
-
-def to_image(pixels: Pixels, color: str) -> Image.Image:
-    """(H, W, 3) uint8 -> a PIL image; for "L" the mean of the three channels."""
-    if color == "L":
-        return Image.fromarray(((pixels.astype(np.uint16).sum(2) + 1) // 3).astype(np.uint8))
-    return Image.fromarray(pixels)
-
-
-def read_image(data: bytes) -> Image.Image:
-    """A loaded PIL image from the bytes of any file that Pillow reads. Raises ImageError."""
-    if not data:
-        raise ImageError("empty file")
+def read_image(file: Path | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """A loaded PIL image from any file that Pillow reads. Raises ImageError; OSError where there is no such file."""
+    stream = io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") if isinstance(file, Path) else file
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
-            image = Image.open(io.BytesIO(data))
-        if too_large(*image.size):
-            raise ImageError(f"{image.width} x {image.height} pixels are more than the {MAX_PIXELS} supported")
-        if image.format == "PNG" and data[24] == 16:
-            raise ImageError("images of 16 bits a sample are not supported; convert to 8 bits first")
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
+            image = Image.open(stream)
+        check_size(*image.size, max_pixels)
         image.load()
         return image
     except Image.DecompressionBombError:
-        raise ImageError(f"more pixels than the {MAX_PIXELS} supported") from None
+        raise ImageError(f"more pixels than the {max_pixels} allowed") from None
     except UnidentifiedImageError:
-        raise ImageError("not an image that can be read") from None
-    except ImageError:
+        raise ImageError("not an image that can be read" if stream.seek(0, io.SEEK_END) else "empty file") from None
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
         raise ImageError(f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+    finally:
+        if isinstance(file, Path):
+            stream.close()
+
+
+def read_picture(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
+    """What `encode` takes from an image file. PNG files of 16 bits and colours or alpha, which Pillow would round to 8 bits,
+    are read by pypng. Raises ImageError."""
+    start = file.read(26)
+    file.seek(0)
+    if start[:8] != b"\x89PNG\r\n\x1a\n" or len(start) < 26 or start[24] != 16 or start[25] == 0:
+        return Picture(read_image(file, max_pixels), max_pixels)
+    import png
+
+    try:
+        header = Image.open(file)
+        check_size(*header.size, max_pixels)
+        exif = header.getexif()
+        metadata = {name: header.info[name] for name in METADATA if isinstance(header.info.get(name), bytes)}
+        file.seek(0)
+        width, height, rows, info = png.Reader(file=file).read()
+        array = np.empty((height, width, info["planes"]), np.uint16)
+        for y, row in enumerate(rows):
+            array[y] = np.frombuffer(row, np.uint16).reshape(width, -1)
+    except ImageError:
+        raise
+    except Exception as error:  # pypng raises many kinds for damaged files, and Pillow does
+        raise ImageError(f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+    if exif.get(ORIENTATION, 1) in TURNS:
+        array = TURNS[exif[ORIENTATION]](array)
+        exif[ORIENTATION] = 1
+        metadata["exif"] = exif.tobytes()
+    picture = Picture(array, max_pixels)
+    picture.metadata = metadata
+    return picture
 
 
 def image_kind(suffix: str) -> str:
@@ -86,32 +90,53 @@ def image_kind(suffix: str) -> str:
     return kind
 
 
-def image_bytes(image: Image.Image, kind: str) -> bytes:
-    """The image as a file of a type that Pillow writes. Raises ImageError."""
-    out = io.BytesIO()
+def save_image(image: Image.Image | Samples, kind: str, out: BinaryIO, metadata: dict[str, Any]) -> None:
+    """Write the picture, with its metadata where the type has a place for them, as a file of Pillow's type `kind`; arrays,
+    which have 16 bits and colours or alpha, become PNG by pypng. Raises ImageError; OSError where the disk is full."""
+    if not isinstance(image, Image.Image):
+        if kind != "PNG":
+            raise ImageError(f"16 bits a sample cannot be written as {kind}; decode to .png")
+        import png
+
+        height, width, channels = image.shape
+        writer = png.Writer(width, height, greyscale=channels < 3, alpha=channels in (2, 4), bitdepth=16)
+        writer.write(out, (row.reshape(-1) for row in image))
+        return
+    kept = {name: metadata[name] for name in METADATA if metadata.get(name)}
+    if kind == "PNG" and "xmp" in kept:
+        from PIL.PngImagePlugin import PngInfo
+
+        texts = PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", kept.pop("xmp").decode("utf-8", "replace"))
+        kept["pnginfo"] = texts
     try:
-        image.save(out, kind)
+        image.save(out, kind, **kept)
     except Exception as error:  # Pillow's encoders raise many kinds for what they cannot hold
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise ImageError(f"cannot be written as {kind} ({error})") from None
-    return out.getvalue()
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write all of `data` or nothing: to a temporary file in the same folder, then rename. Raises OSError.
+def write_file(path: Path, save: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write all that `save` writes (or is) or nothing: to a temporary file in the same folder, then rename. Raises OSError.
 
     A link is followed; what is not an ordinary file, such as a device or a pipe, is written to as it is.
     """
     path = path.resolve()
+    fill = (lambda f: f.write(save)) if isinstance(save, bytes) else save
     if path.exists() and not path.is_file():
-        path.write_bytes(data)
+        with path.open("wb") as f:
+            fill(f)
         return
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".vaecodec-", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as f:
-            f.write(data)
+            fill(f)
+            f.flush()
+            os.fsync(f.fileno())  # before the rename, so that a crash leaves the old file or the new one
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's files are private; an output is an ordinary file
+        os.chmod(temporary, path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~mask)  # mkstemp's files are private
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

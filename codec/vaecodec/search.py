@@ -3,43 +3,45 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vaecodec.codec import Pixels, encode_pixels, synthesise
-from vaecodec.container import HEADER_SIZE, probe
 from vaecodec.errors import VaecodecError
-from vaecodec.networks import Networks
-from vaecodec.pixels import to_image
+from vaecodec.picture import Picture, Samples
 
 LOWEST, HIGHEST = 100, 10000  # quality in hundredths
+Attempt = Callable[[float], bytes]  # a quality -> a file
 
 
-def psnr(a: Pixels, b: Pixels) -> float:
-    """10 log10(255^2 / MSE) in dB over all samples of two uint8 arrays of one shape; infinite where they are equal."""
-    mse = float(np.mean(np.square(a.astype(np.float32) - b.astype(np.float32)), dtype=np.float64))
-    return float("inf") if mse == 0 else 10 * float(np.log10(255**2 / mse))
+def psnr(a: Samples, b: Samples) -> float:
+    """10 log10(peak^2 / MSE) in dB over all samples of two uint8 or two uint16 arrays of one shape; infinite where they are
+    equal. Works row by row, so that large pictures need no second copy."""
+    error = 0.0
+    for row, other in zip(a, b, strict=True):
+        error += float(np.square(row.astype(np.float32) - other.astype(np.float32)).sum(dtype=np.float64))
+    peak = 65535 if a.dtype == np.uint16 else 255
+    return float("inf") if error == 0 else 10 * float(np.log10(peak**2 * a.size / error))
 
 
-def encode_to_size(pixels: Pixels, color: str, size: float, nets: Networks) -> bytes:
+def encode_to_size(size: float, attempt: Attempt) -> bytes:
     """The best file of at most `size` bytes, and at least 99 % of it where quality can be set so finely."""
-    def attempt(quality: int) -> tuple[bytes, float]:
-        data, _ = encode_pixels(pixels, color, quality / 100, nets)
+    def measured(quality: int) -> tuple[bytes, float]:
+        data = attempt(quality / 100)
         return data, size / len(data)
 
-    data, met = _search(attempt, good_enough=1.01, rising=False)
+    data, met = _search(measured, good_enough=1.01, rising=False)
     if met < 1:
         raise VaecodecError(f"cannot be made as small as {size:.0f} bytes: quality 1 takes {len(data)}")
     return data
 
 
-def encode_to_psnr(pixels: Pixels, color: str, target: float, nets: Networks) -> bytes:
-    """The smallest file whose picture has at least `target` dB, and at most 0.05 dB more where possible."""
-    original = np.asarray(to_image(pixels, color))
+def encode_to_psnr(picture: Picture, target: float, attempt: Attempt, decode: Callable[[bytes], Samples]) -> bytes:
+    """The smallest file whose picture has at least `target` dB (of its colours), and at most 0.05 dB more where possible."""
+    original = picture.colors()
 
-    def attempt(quality: int) -> tuple[bytes, float]:
-        data, latents = encode_pixels(pixels, color, quality / 100, nets)
-        decoded = to_image(synthesise(latents, probe(data[:HEADER_SIZE]), nets), color)
-        return data, psnr(original, np.asarray(decoded)) - target + 1
+    def measured(quality: int) -> tuple[bytes, float]:
+        data = attempt(quality / 100)
+        decoded = decode(data)
+        return data, psnr(original, decoded if decoded.ndim == 2 else decoded[:, :, : original.shape[-1]]) - target + 1
 
-    data, met = _search(attempt, good_enough=1.05, rising=True)
+    data, met = _search(measured, good_enough=1.05, rising=True)
     if met < 1:
         raise VaecodecError(f"cannot reach {target:g} dB: quality 100 gives {met - 1 + target:.2f} dB")
     return data

@@ -1,8 +1,40 @@
-"""Where tiles lie and how they are padded to what the networks take."""
-import numpy as np
-import numpy.typing as npt
+"""Where tiles lie, how they are grouped into blocks that the networks take, and how far a block looks beyond itself."""
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 CELL_Y, CELL_Z = 16, 64  # pixels a side of one cell of y and of z
+HALO = 5  # cells of y: as far as a 3x3 convolution's view reaches through all blocks of g_a or of g_s
+WHOLE = 2**20  # pictures of up to so many pixels are one tile
+TILE_LOG2 = 9  # larger ones have tiles of 512 x 512
+BLOCK_TILES = 2  # tiles side by side that go through g_a and g_s together: less halo for a little more memory
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels: columns x0 to x1, rows y0 to y1, ends not included."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0
+
+    def meets(self, other: "Box") -> bool:
+        return self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
+
+    def within(self, other: "Box") -> "Box":
+        """The part that both cover."""
+        return Box(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
+
+    def grown(self, by: int) -> "Box":
+        return Box(self.x0 - by, self.y0 - by, self.x1 + by, self.y1 + by)
 
 
 def cells(pixels: int, cell: int) -> int:
@@ -10,7 +42,59 @@ def cells(pixels: int, cell: int) -> int:
     return -(-pixels // cell)
 
 
-def pad(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) -> the same with both sides padded to multiples of 64 by repeating the last row and column."""
-    rows, columns = (cells(side, CELL_Z) * CELL_Z - side for side in image.shape[:2])
-    return np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="edge") if rows or columns else image
+def padded(box: Box, cell: int) -> Box:
+    """The box grown to whole cells; its corner at the top left is that of a cell already, or becomes it."""
+    return Box(box.x0 // cell * cell, box.y0 // cell * cell, cells(box.x1, cell) * cell, cells(box.y1, cell) * cell)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of a picture, in raster order. side: of a tile, in pixels; 0: one tile."""
+
+    width: int
+    height: int
+    side: int
+
+    @property
+    def columns(self) -> int:
+        return cells(self.width, self.side) if self.side else 1
+
+    @property
+    def rows(self) -> int:
+        return cells(self.height, self.side) if self.side else 1
+
+    @property
+    def picture(self) -> Box:
+        return Box(0, 0, self.width, self.height)
+
+    def box(self, tile: int) -> Box:
+        """The pixels of a tile, inside the picture."""
+        if not self.side:
+            return self.picture
+        row, column = divmod(tile, self.columns)
+        x, y = column * self.side, row * self.side
+        return Box(x, y, min(x + self.side, self.width), min(y + self.side, self.height))
+
+    def meeting(self, box: Box) -> list[int]:
+        """The tiles that share pixels with a box inside the picture, in raster order."""
+        if not self.side:
+            return [0]
+        rows = range(box.y0 // self.side, cells(box.y1, self.side))
+        columns = range(box.x0 // self.side, cells(box.x1, self.side))
+        return [row * self.columns + column for row in rows for column in columns]
+
+    def blocks(self, wanted: Box) -> Iterator[list[Box]]:
+        """For each row of tiles that `wanted` meets: its blocks, cut to `wanted`."""
+        if not self.side:
+            yield [wanted]
+            return
+        step = BLOCK_TILES * self.side
+        for row in range(wanted.y0 // self.side, cells(wanted.y1, self.side)):
+            starts = range(wanted.x0 // step * step, wanted.x1, step)
+            band = [Box(x, row * self.side, x + step, (row + 1) * self.side) for x in starts]
+            yield [box.within(wanted) for box in band]
+
+
+def tile_log2(width: int, height: int) -> int:
+    """The header's tile code for a picture of this size."""
+    return 0 if width * height <= WHOLE else TILE_LOG2

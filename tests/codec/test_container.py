@@ -1,4 +1,5 @@
 """The header and the chunks, and what hostile bytes do to them."""
+import dataclasses
 import struct
 import tracemalloc
 import zlib
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaecodec import container
-from vaecodec.container import HEADER_SIZE, Header, chunks, probe, tile_payloads, write
+from vaecodec.container import HEADER_SIZE, Header, Reader, probe, write
 from vaecodec.errors import FormatError
 
 HEADER = Header(640, 480, "RGB", 42.5, "0123abcd")
@@ -21,7 +22,7 @@ def resealed(data: bytes, at: int, value: bytes) -> bytes:
     return bytes(head) + struct.pack("<I", zlib.crc32(head)) + data[HEADER_SIZE:]
 
 
-@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(["L", "RGB"]), st.integers(100, 10000),
+@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(container.COLORS), st.integers(100, 10000),
        st.binary(min_size=4, max_size=4))
 def test_header_comes_back(width: int, height: int, color: str, quality: int, model: bytes) -> None:
     header = Header(width, height, color, quality / 100, model.hex())
@@ -33,16 +34,75 @@ def test_overhead_of_a_plain_image() -> None:
     assert len(write(HEADER, [(b"T", bytes(4))])) <= 40  # the four bytes are the checksum of the latents
 
 
+def read_all(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Every chunk of a whole, valid file."""
+    reader = Reader(data)
+    reader.check_counts()
+    return [(chunk.kind, reader.payload(chunk)) for chunk in reader.chunks]
+
+
 def test_chunks_come_back_and_unknown_ones_are_skipped_or_not() -> None:
-    data = write(HEADER, [(b"e", b"exif"), (b"T", b"tile"), (b"q", b"")])
-    assert [(kind, bytes(payload)) for kind, payload in chunks(data)] == [(b"e", b"exif"), (b"T", b"tile"), (b"q", b"")]
-    assert [bytes(t) for t in tile_payloads(data, 1)] == [b"tile"]
+    chunks = [(b"j", b"something new"), (b"T", b"tile"), (b"q", b"")]
+    data = write(HEADER, chunks)
+    assert read_all(data) == chunks
+    assert [chunk.kind for chunk in Reader(data).coded()] == [b"T"]
     with pytest.raises(FormatError, match="may not be skipped"):
-        tile_payloads(write(HEADER, [(b"Q", b""), (b"T", b"tile")]), 1)
-    with pytest.raises(FormatError, match="2 tiles where there must be 1"):
-        tile_payloads(write(HEADER, [(b"T", b""), (b"T", b"")]), 1)
-    with pytest.raises(FormatError, match="0 tiles"):
-        tile_payloads(write(HEADER, []), 1)
+        read_all(write(HEADER, [(b"Q", b""), (b"T", b"tile")]))
+    with pytest.raises(FormatError, match="2 coded chunks where there must be 1"):
+        read_all(write(HEADER, [(b"T", b""), (b"T", b"")]))
+    with pytest.raises(FormatError, match="0 coded"):
+        read_all(write(HEADER, []))
+    with pytest.raises(FormatError, match="type P"):
+        read_all(write(HEADER, [(b"T", b""), (b"P", b"")]))
+    with pytest.raises(FormatError, match="0 chunks of alpha where there must be 1"):
+        read_all(write(dataclasses.replace(HEADER, color="RGBA"), [(b"T", b"")]))
+
+
+TILED = dataclasses.replace(HEADER, tile=8)  # 3 x 2 tiles
+TILES = [(b"T", bytes([i]) * (i + 5)) for i in range(6)]
+
+
+def test_an_index_finds_the_tiles_behind_a_damaged_one() -> None:
+    data = write(TILED, TILES)
+    assert data[HEADER_SIZE : HEADER_SIZE + 1] == b"I" and read_all(data) == TILES
+    reader = Reader(data)
+    at = reader.chunks[2].at
+    for offset in (0, 1, 6):  # type, length, payload
+        damaged = bytearray(data)
+        damaged[at + offset] ^= 0xFF
+        reader = Reader(bytes(damaged))
+        with pytest.raises(FormatError, match=f"chunk at byte {at}"):
+            reader.payload(reader.chunks[2])
+        assert [reader.payload(reader.chunks[i]) for i in (0, 1, 3, 4, 5)] == [TILES[i][1] for i in (0, 1, 3, 4, 5)]
+
+
+def test_a_cut_file_can_be_taken_leniently() -> None:
+    data = write(TILED, TILES)
+    end = Reader(data).chunks[3].at + 7
+    with pytest.raises(FormatError, match="cut short"):
+        Reader(data[:end])
+    reader = Reader(data[:end], lenient=True)
+    assert len(reader.chunks) == 6 and not reader.complete and reader.share == pytest.approx(end / len(data))
+    assert reader.payload(reader.chunks[2]) == TILES[2][1]
+    assert reader.beginning(reader.chunks[3]) == TILES[3][1][:2]
+
+
+def test_a_region_costs_few_bytes() -> None:
+    reader = Reader(write(TILED, [(b"T", bytes(10_000))] * 6))
+    reader.payload(reader.chunks[4])
+    assert reader.bytes_read < 10_200
+
+
+def test_metadata_is_bounded() -> None:
+    exif = b"Exif\0\0" + bytes(1000)
+    chunks = container.pack_metadata({"exif": exif, "icc_profile": b"profile", "xmp": b"<x/>"})
+    assert Reader(write(HEADER, chunks)).metadata() == {"exif": exif, "icc_profile": b"profile", "xmp": b"<x/>"}
+    bomb = zlib.compress(bytes(container.MAX_METADATA + 1))
+    for payload in (bomb, b"not zlib", zlib.compress(exif)[:-3]):
+        with pytest.raises(FormatError, match="exif"):
+            Reader(write(HEADER, [(b"e", payload)])).metadata()
+    with pytest.raises(FormatError, match="--strip"):
+        container.pack_metadata({"xmp": bytes(container.MAX_METADATA + 1)})
 
 
 @pytest.mark.parametrize("data, reason", [
@@ -51,10 +111,13 @@ def test_chunks_come_back_and_unknown_ones_are_skipped_or_not() -> None:
     (b"\x89VA", "cut short"),
     (write(HEADER, [])[:20], "cut short"),
     (resealed(write(HEADER, []), 4, b"\x02"), "version 2.*install a newer"),
-    (resealed(write(HEADER, []), 5, b"\x09"), "color code 9"),
+    (resealed(write(HEADER, []), 5, b"\x08"), "color code 8"),
     (resealed(write(HEADER, []), 6, b"\x00\x00"), "quality"),
-    (resealed(write(HEADER, []), 8, b"\x09"), "tile size"),
-    (resealed(write(HEADER, []), 9, b"\x01"), "coding"),
+    (resealed(write(HEADER, []), 8, b"\x06"), "tile size"),
+    (resealed(write(HEADER, []), 8, b"\x0d"), "tile size"),
+    (resealed(write(HEADER, []), 9, b"\x02"), "coding"),
+    (resealed(write(HEADER, []), 10, struct.pack("<II", 2**28, 2)), "in one tile"),
+    (resealed(write(dataclasses.replace(HEADER, tile=7), []), 10, struct.pack("<II", 2**29, 1)), "tiles are more"),
     (resealed(write(HEADER, []), 10, bytes(4)), "impossible size"),
     (resealed(write(HEADER, []), 10, b"\xff" * 8), "more than"),
 ])
@@ -64,29 +127,30 @@ def test_refused_headers(data: bytes, reason: str) -> None:
 
 
 def test_every_flipped_bit_is_noticed() -> None:
-    data = write(HEADER, [(b"T", b"some payload")])
+    for data in (write(HEADER, [(b"T", b"some payload")]), write(TILED, TILES)):
+        every_bit(data)
+
+
+def every_bit(data: bytes) -> None:
     for bit in range(8 * len(data)):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(FormatError):
-            probe(damaged)
-            tile_payloads(bytes(damaged), 1)
+            read_all(bytes(damaged))
 
 
 def test_every_cut_is_noticed() -> None:
-    data = write(HEADER, [(b"T", b"some payload")])
+    data = write(TILED, TILES)
     for length in range(len(data)):
         with pytest.raises(FormatError):
-            probe(data[:length])
-            tile_payloads(data[:length], 1)
+            read_all(data[:length])
 
 
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_are_refused_in_one_way(tail: bytes, with_header: bool) -> None:
     data = write(HEADER, []) + tail if with_header else container.SIGNATURE + tail
     try:
-        probe(data)
-        tile_payloads(data, 1)
+        read_all(data)
     except FormatError as error:
         assert str(error)
 
@@ -95,6 +159,6 @@ def test_a_length_is_checked_before_it_is_trusted() -> None:
     data = write(HEADER, []) + b"T" + struct.pack("<I", 2**32 - 1) + b"x"
     tracemalloc.start()
     with pytest.raises(FormatError, match="more bytes"):
-        tile_payloads(data, 1)
+        read_all(data)
     assert tracemalloc.get_traced_memory()[1] < 100_000
     tracemalloc.stop()

@@ -3,7 +3,10 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 from PIL import Image
 
 import vaecodec
@@ -13,26 +16,49 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from conftest import kodak_crop  # noqa: E402
 
-CASES = {
-    "smallest": (kodak_crop(3, 1, 1), 50.0),
-    "odd": (kodak_crop(7, 77, 51), 37.25),
-    "low": (kodak_crop(15, 200, 140), 1.0),
-    "high": (kodak_crop(19, 130, 190), 100.0),
-    "grey": (kodak_crop(10, 96, 64).convert("L"), 75.0),
-    "black": (Image.new("RGB", (64, 64)), 50.0),
+
+def sixteen_bits(picture: Image.Image) -> np.ndarray:
+    """A smooth picture with more than 256 levels."""
+    fine = np.asarray(picture, np.uint16) * 257
+    return fine + np.arange(fine.shape[1], dtype=np.uint16).reshape(1, -1, *[1] * (fine.ndim - 2)) % 200
+
+
+def with_alpha(picture: Image.Image) -> Image.Image:
+    picture.putalpha(Image.radial_gradient("L").resize(picture.size))
+    return picture
+
+
+TILED = {"tile": 7}
+CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
+    "smallest": (kodak_crop(3, 1, 1), 50.0, {}),
+    "odd": (kodak_crop(7, 77, 51), 37.25, {}),
+    "low": (kodak_crop(15, 200, 140), 1.0, {}),
+    "high": (kodak_crop(19, 130, 190), 100.0, {}),
+    "grey": (kodak_crop(10, 96, 64).convert("L"), 75.0, {}),
+    "black": (Image.new("RGB", (64, 64)), 50.0, {}),
+    "tiled": (kodak_crop(20, 300, 200), 40.0, TILED),
+    "progressive": (kodak_crop(21, 200, 300), 60.0, {**TILED, "progressive": True}),
+    "alpha": (with_alpha(kodak_crop(22, 90, 70)), 50.0, {}),
+    "alpha-tiled": (with_alpha(kodak_crop(2, 150, 131).convert("L")), 50.0, {**TILED, "progressive": True}),
+    "grey16": (sixteen_bits(kodak_crop(12, 100, 80).convert("L")), 90.0, {}),
+    "color16": (sixteen_bits(kodak_crop(13, 80, 100)), 90.0, {}),
+    "alpha16": (sixteen_bits(with_alpha(kodak_crop(14, 64, 64))), 60.0, {}),
 }
 
 
 def main() -> None:
-    for name, (image, quality) in CASES.items():
-        data = vaecodec.encode(image, quality)
-        header, latents, _ = decode_latents(data)
+    for name, (image, quality, options) in CASES.items():
+        tile = options.pop("tile", 0)
+        with patch("vaecodec.encoding.tile_log2", lambda *_, tile=tile: tile):
+            data = vaecodec.encode(image, quality, **options)
+        header, tiles, _ = decode_latents(data)
         path = HERE / f"v{header.version}-{header.model}-{name}.vae"
         if path.exists():
             continue
         path.write_bytes(data)
-        vaecodec.decode(data).save(path.with_suffix(".png"), optimize=True)
-        sums = {part: hashlib.sha256(getattr(latents, part).astype("<i4").tobytes()).hexdigest() for part in ("y", "z")}
+        np.savez_compressed(path.with_suffix(".npz"), picture=vaecodec.decode_array(data))
+        sums = {part: hashlib.sha256(b"".join(getattr(t, part).astype("<i4").tobytes() for t in tiles)).hexdigest()
+                for part in ("y", "z")}
         path.with_suffix(".json").write_text(json.dumps(sums, indent=1) + "\n")
 
 

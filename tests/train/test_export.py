@@ -51,7 +51,7 @@ def test_runtime_matches_the_float_model(model: Codec, folder: Path) -> None:
     """g_a and g_s of the runtime are the trained ones, up to float16 weights."""
     picture, q = np.asarray(kodak_crop(12, 128, 192)), 60.0
     nets = networks.load(str(folder))
-    y, _ = nets.analyse(picture, q)
+    y = nets.analyse(picture, q)
     x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
     quality = torch.tensor([(q - 1) / 99])
     with torch.no_grad():
@@ -61,7 +61,7 @@ def test_runtime_matches_the_float_model(model: Codec, folder: Path) -> None:
         y_hat = torch.round(expected * 64)
         pixels = model.g_s(y_hat / 64 / gain_y, model.at_quality(model.log_gain_s, quality).exp())[0].permute(1, 2, 0)
     got = nets.synthesise(y_hat[0].numpy(), q).astype(float)
-    assert np.abs(got - (pixels.clamp(0, 1) * 255).numpy()).max() <= 1.5
+    assert np.abs(got - (pixels * 255).numpy()).max() <= 1.5
 
 
 def test_plain_blocks_are_exported_as_well(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_plain_blocks_are_exported_as_well(tmp_path: Path) -> None:
     picture, q = np.asarray(kodak_crop(12, 64, 128)), 50.0
     crops = [np.asarray(kodak_crop(n, 256, 256)) for n in range(1, 9)]
     nets = networks.load(str(export(plain, crops, tmp_path, {})))
-    y, _ = nets.analyse(picture, q)
+    y = nets.analyse(picture, q)
     x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
         expected, _ = plain.latent(x, torch.tensor([(q - 1) / 99]))

@@ -65,7 +65,7 @@ def entropy_parameters(model: Codec) -> list[nn.Parameter]:
     return [p for name, p in model.named_parameters() if name.startswith(parts)]
 
 
-def train_entropy(model: Codec, steps: Steps, batches: Iterator[tuple[Tensor, Tensor]], count: int, lr: float = 1e-4) -> None:
+def train_entropy(model: Codec, steps: Steps, batches: Iterator[tuple[Tensor, Tensor]], count: int, lr: float = 2e-5) -> None:
     """`count` steps of Adam on the mean logarithm of the estimated rate; afterwards the model is as plain as before.
 
     batches: (images (B, 3, H, W) in [0, 1], qualities (B,) in [0, 1]).

@@ -134,7 +134,7 @@ def export(
     data: Calibration = None,
     output: Annotated[Path, typer.Option("-o", "--output-dir", help="Where to put the model's folder.")] = Path("models"),
     crops: Annotated[int, typer.Option(min=8, help="Number of 256 x 256 crops to use.")] = 800,
-    aware: Aware = 300,
+    aware: Aware = 200,
 ) -> None:
     """Write a model folder for the runtime: ONNX graphs, integer tables, manifest.
 
@@ -155,7 +155,7 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="Id or folder of the exported model.",
                                               show_default="exported for the occasion")] = None,
     data: Calibration = None,
-    aware: Aware = 300,
+    aware: Aware = 200,
 ) -> None:
     """Compare a checkpoint's estimated bits with the files of its exported model, quality by quality.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaecodec import networks
 from vaecodec.batch import images_in
+from vaecodec.container import SEGMENTS
 from vaecodec.entropy import TOTAL, Encoder, Ints, Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.latents import walk
@@ -33,7 +34,8 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
-    """`count` random crops (256, 256, 3) of the images in the folders, each from another image where there are enough."""
+    """`count` random crops (256, 256, 3) of the images in the folders, each from another image where there are enough; every
+    second one of the image at a random scale of 0.5 to 1, so that the tables know sharper pictures than the images are."""
     rng = np.random.default_rng(seed)
     paths = [Path(name) for folder in folders for name in images_in(folder, None)]
     crops: list[Pixels] = []
@@ -43,8 +45,10 @@ def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
         with Image.open(paths[int(rng.permutation(len(paths))[0]) if i >= len(paths) else (i * 7919 + seed) % len(paths)]) as f:
             if min(f.size) < PATCH:
                 continue
-            x, y = (int(rng.integers(0, side - PATCH + 1)) for side in f.size)
-            crops.append(np.asarray(f.convert("RGB").crop((x, y, x + PATCH, y + PATCH))))
+            side = min(round(PATCH / rng.uniform(0.5, 1)), *f.size) if i % 2 else PATCH
+            x, y = (int(rng.integers(0, whole - side + 1)) for whole in f.size)
+            crop = f.convert("RGB").crop((x, y, x + side, y + side))
+            crops.append(np.asarray(crop.resize((PATCH, PATCH), Image.Resampling.LANCZOS) if side > PATCH else crop))
     if not crops:
         raise VaecodecError(f"{', '.join(map(str, folders))}: no image of at least {PATCH} x {PATCH} pixels")
     return crops
@@ -101,7 +105,28 @@ class Counter(Encoder):
         return symbols
 
 
-def write_tables(folder: Path, model: Codec, integers: IntegerModel, y: list[Floats], z: list[Floats]) -> None:
+@torch.no_grad()
+def linear_synthesis(model: Codec, crops: list[Pixels]) -> npt.NDArray[np.float16]:
+    """The matrix that gives g_s's pictures at half size from y without its gain, least squares: (8, 8, 3, m + 1)."""
+    m = model.config.m
+    square, product = torch.zeros(m + 1, m + 1, dtype=torch.double), torch.zeros(m + 1, 192, dtype=torch.double)
+    for x, q in batches(crops):
+        y, gain = model.latent(x, q)
+        y_hat = model.code(y, q)[0] / gain
+        picture = model.g_s(y_hat, model.at_quality(model.log_gain_s, q).exp()).clamp(0, 1) * 255
+        half = torch.nn.functional.pixel_unshuffle(torch.nn.functional.avg_pool2d(picture, 2), 8)
+        cells = y_hat.permute(0, 2, 3, 1).reshape(-1, m).double()
+        cells = torch.cat([cells, torch.ones(len(cells), 1, dtype=torch.double)], 1)
+        square += cells.T @ cells
+        product += cells.T @ half.permute(0, 2, 3, 1).reshape(-1, 192).double()
+    ridge = 1e-4 * square.diagonal().mean() * torch.eye(m + 1, dtype=torch.double)
+    matrix = torch.linalg.solve(square + ridge, product).T.reshape(3, 8, 8, m + 1).permute(1, 2, 0, 3)
+    stored: npt.NDArray[np.float16] = matrix.numpy().astype(np.float16)
+    return stored
+
+
+def write_tables(folder: Path, model: Codec, integers: IntegerModel, y: list[Floats], z: list[Floats],
+                 preview: npt.NDArray[np.float16]) -> None:
     def flat(tables: list[Floats]) -> npt.NDArray[np.uint32]:
         return np.concatenate([to_frequencies(t) for t in tables])
 
@@ -109,7 +134,8 @@ def write_tables(folder: Path, model: Codec, integers: IntegerModel, y: list[Flo
     np.savez(folder / "tables.npz", z_median=integers.z_median, bias_h=integers.bias_h, bias_scale=integers.bias_scale,
              scale_index=integers.scale_index,
              y_half_width=np.array([len(t) // 2 for t in y], np.uint16), y_frequency=flat(y),
-             z_half_width=np.array([len(t) // 2 for t in z], np.uint16).reshape(BANDS, -1), z_frequency=flat(z), **gains)
+             z_half_width=np.array([len(t) // 2 for t in z], np.uint16).reshape(BANDS, -1), z_frequency=flat(z),
+             preview=preview, **gains)
 
 
 def write_manifest(folder: Path, model: Codec, figures: dict[str, object]) -> str:
@@ -147,17 +173,19 @@ def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, obje
         folder = Path(name)
         for file, data in all_graphs(model, integers).items():
             (folder / file).write_bytes(data)
-        write_tables(folder, model, integers, y, z)
+        preview = linear_synthesis(model, crops[:200])
+        write_tables(folder, model, integers, y, z, preview)
         write_manifest(folder, model, {})
         nets = networks.Networks(folder)
         counter = Counter()
         for i, crop in enumerate(crops * PASSES):
             quality = 1 + 99 * (i * 0.6180339887 % 1)  # evenly spread, whatever the order of the crops
-            walk(nets, quality, (PATCH, PATCH), counter, nets.analyse(crop, quality))
+            latent = nets.analyse(crop, quality)
+            walk(nets, quality, (PATCH, PATCH), [counter] * SEGMENTS, (latent, nets.hyper_analyse(latent)))
         counts_z = [n for band in range(BANDS) for n in counter.counts[nets.z_tables(1 + 99 * (band + 0.5) / BANDS)]]
         # Residuals are symmetric: counting both signs together halves the noise of the tables.
         counts_y = [(n + n[::-1]) / 2 for n in counter.counts[nets.y_tables]]
-        write_tables(folder, model, integers, refit(y, counts_y), refit(z, counts_z))
+        write_tables(folder, model, integers, refit(y, counts_y), refit(z, counts_z), preview)
         target = out / write_manifest(folder, model, figures)
         if target.exists():
             shutil.rmtree(target)

@@ -129,20 +129,20 @@ def float_block(g: Graph, x: str, block: Any) -> str:
 
 
 def analysis(g_a: Analysis) -> bytes:
-    """g_a.onnx: image (H, W, 3) uint8, gain, gain_y -> y (1, m, H/16, W/16)."""
+    """g_a.onnx: image (H, W, 3) of 0 to 255, gain, gain_y -> y (1, m, H/16, W/16)."""
     n, m = g_a.stem.out_channels, g_a.head.out_channels
     g = Graph("g_a")
-    image = g.input("image", TensorProto.UINT8, ["H", "W", 3])
+    image = g.input("image", TensorProto.FLOAT, ["H", "W", 3])
     gain = g.input("gain", TensorProto.FLOAT, [1, n, 1, 1])
     gain_y = g.input("gain_y", TensorProto.FLOAT, [1, m, 1, 1])
-    # (H, W, 3) -> (1, 192, H/8, W/8) in channel order (row, column, colour), while the samples are still bytes: two
-    # transpositions of contiguous runs, kept apart by a reshape, since the engine is slow at the one that they make up.
+    # (H, W, 3) -> (1, 192, H/8, W/8) in channel order (row, column, colour): two transpositions of contiguous runs, kept
+    # apart by a reshape, since the engine is slow at the one that they make up.
     cells = g.op("Div", g.op("Shape", image, end=2), g.ints(8))
     down = g.op("Slice", cells, g.ints(0), g.ints(1))
     x = g.op("Transpose", g.op("Reshape", image, g.op("Concat", down, g.ints(8, -1), axis=0)), perm=[1, 0, 2])
     x = g.op("Transpose", g.op("Reshape", x, g.ints(8, -1, 24)), perm=[0, 2, 1])
     x = g.op("Reshape", x, g.op("Concat", g.ints(1, 192), cells, axis=0))
-    x = g.op("Sub", g.op("Mul", g.op("Cast", x, to=TensorProto.FLOAT), g.const(np.float32(1 / 255))), g.const(np.float32(0.5)))  # type: ignore[arg-type]
+    x = g.op("Sub", g.op("Mul", x, g.const(np.float32(1 / 255))), g.const(np.float32(0.5)))  # type: ignore[arg-type]
     x = g.float_conv(x, g_a.stem, columns=COLOR_LAST)
     for block in g_a.fine:
         x = float_block(g, x, block)
@@ -158,7 +158,7 @@ def analysis(g_a: Analysis) -> bytes:
 
 
 def synthesis(g_s: Synthesis) -> bytes:
-    """g_s.onnx: y (1, m, h, w) in 1/64, gain, gain_y -> image (16h, 16w, 3) uint8."""
+    """g_s.onnx: y (1, m, h, w) in 1/64, gain, gain_y -> image (16h, 16w, 3), about 0 to 255."""
     n, m = g_s.head.in_channels, g_s.stem.in_channels
     g = Graph("g_s")
     y = g.input("y", TensorProto.FLOAT, [1, m, "h", "w"])
@@ -176,14 +176,13 @@ def synthesis(g_s: Synthesis) -> bytes:
     x = g.op("Conv", x, g.const(np.ones((n, 1, 1, 1), np.float32)), kernel_shape=[1, 1], group=n)
     for block in g_s.fine:
         x = float_block(g, x, block)
-    x = g.clip(g.op("Round", g.float_conv(x, g_s.head, COLOR_LAST, scale=255, shift=127.5)), 0, 255)
-    x = g.op("Cast", x, to=TensorProto.UINT8)
+    x = g.float_conv(x, g_s.head, COLOR_LAST, scale=255, shift=127.5)
     size = g.op("Shape", x, start=2, end=4)
     x = g.op("Transpose", g.op("Reshape", x, g.ints(8, 24, -1)), perm=[0, 2, 1])
     down = g.op("Slice", size, g.ints(0), g.ints(1))
     x = g.op("Transpose", g.op("Reshape", x, g.op("Concat", g.ints(8), down, g.ints(-1), axis=0)), perm=[1, 0, 2])
     x = g.op("Reshape", x, g.op("Concat", g.op("Mul", size, g.ints(8)), g.ints(3), axis=0))
-    g.output(x, "image", TensorProto.UINT8, 3)
+    g.output(x, "image", TensorProto.FLOAT, 3)
     return g.finish()
 
 

@@ -1,0 +1,67 @@
+"""Pictures -> chunks of a file: g_a block by block, then each tile's latents to bits."""
+import struct
+
+import numpy as np
+
+from vaecodec import container
+from vaecodec.container import BY_STEP, BY_TILE, SEGMENTS, Header
+from vaecodec.entropy import Encoder
+from vaecodec.latents import walk
+from vaecodec.networks import Floats, Networks
+from vaecodec.picture import Picture, alpha_bytes
+from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, padded, tile_log2
+from vaecodec.workers import Crew
+
+CHECK = struct.Struct("<I")  # CRC-32 of a tile's latents
+
+
+def encode_picture(picture: Picture, quality: float, crew: Crew, progressive: bool = False, strip: bool = False) -> bytes:
+    """The bytes of a .vae file. quality: in hundredths."""
+    nets = crew.nets
+    tile = tile_log2(picture.width, picture.height)
+    coding = BY_STEP if progressive and tile else BY_TILE  # the bits of a single tile come step by step anyway
+    header = Header(picture.width, picture.height, picture.color, quality, nets.id, tile, coding)
+    grid = Grid(picture.width, picture.height, 1 << tile if tile else 0)
+    chunks = [] if strip else container.pack_metadata(picture.metadata)
+    tiles: list[list[bytes]] = []
+    for block in crew.map(lambda box: encode_block(picture, box, grid, header, nets),
+                          [box for row in grid.blocks(grid.picture) for box in row]):
+        tiles += block
+    alpha = [(container.ALPHA, alpha_bytes(picture.alpha(grid.box(i)))) for i in range(len(tiles))] if header.alpha else []
+    if header.by_step:
+        chunks += [(container.STEP, tile[step]) for step in range(SEGMENTS) for tile in tiles] + alpha
+    else:
+        for i, (payload,) in enumerate(tiles):
+            chunks += [(container.TILE, payload), *alpha[i : i + 1]]
+    return container.write(header, chunks)
+
+
+def encode_block(picture: Picture, box: Box, grid: Grid, header: Header, nets: Networks) -> list[list[bytes]]:
+    """The payloads of the tiles of a block, in raster order: one each, or SEGMENTS where the file goes step by step."""
+    y, whole = analyse(picture, box, nets, header.quality)
+    payloads = []
+    for tile in grid.meeting(box):
+        area = grid.box(tile)
+        part = padded(area, CELL_Z)
+        rows, columns = (slice((start - first) // CELL_Y, (end - first) // CELL_Y)
+                         for start, end, first in ((part.y0, part.y1, whole.y0), (part.x0, part.x1, whole.x0)))
+        cut = np.ascontiguousarray(y[:, rows, columns])
+        coders = [Encoder() for _ in range(SEGMENTS)] if header.by_step else [Encoder()] * SEGMENTS
+        latents = walk(nets, header.quality, (area.height, area.width), coders, (cut, nets.hyper_analyse(cut)))
+        words = [coder.finish() for coder in (coders if header.by_step else coders[:1])]
+        words[-1] = CHECK.pack(latents.checksum()) + words[-1]
+        payloads.append(words)
+    return payloads
+
+
+def analyse(picture: Picture, box: Box, nets: Networks, quality: float) -> tuple[Floats, Box]:
+    """y of a box, and the pixels that it covers: those of the box, padded to whole cells of z.
+
+    The network sees as much around the box as its view reaches, so that y is what the whole picture at once would give.
+    """
+    target = padded(box, CELL_Z)
+    picture_box = padded(Box(0, 0, picture.width, picture.height), CELL_Z)
+    seen = target.grown(HALO * CELL_Y).within(picture_box)
+    y = nets.analyse(picture.samples(seen), quality)
+    top, left = (target.y0 - seen.y0) // CELL_Y, (target.x0 - seen.x0) // CELL_Y
+    return y[:, top : top + target.height // CELL_Y, left : left + target.width // CELL_Y], target

@@ -1,0 +1,157 @@
+"""Pictures in memory: what is encoded, seen box by box, and what is decoded into."""
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from vaecodec.container import MAX_PIXELS
+from vaecodec.errors import ImageError
+from vaecodec.tiling import Box
+
+Samples = npt.NDArray[Any]  # uint8 or uint16
+PLAIN_MODES = {"L": "L", "RGB": "RGB", "LA": "LA", "RGBA": "RGBA", "I;16": "L16"}
+CONVERTED_MODES = {"1": "L", "YCbCr": "RGB", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "I;16B": "I;16", "I;16L": "I;16"}
+ORIENTATION = 0x0112
+METADATA = ("icc_profile", "exif", "xmp")
+
+
+class Picture:
+    """What is encoded: a PIL image or an array of samples, seen box by box so that large ones are not copied as a whole.
+
+    color: one of container.COLORS. metadata: icc_profile, exif, xmp. notes: what had to be changed, a sentence each.
+    """
+
+    def __init__(self, image: Image.Image | Samples, max_pixels: int = MAX_PIXELS):
+        self.metadata: dict[str, bytes] = {}
+        self.notes: list[str] = []
+        self.source: Image.Image | Samples
+        if isinstance(image, Image.Image):
+            check_size(*image.size, max_pixels)
+            self.source = self._plain(image)
+            self.color = PLAIN_MODES[self.source.mode]
+            self.width, self.height = self.source.size
+        else:
+            self.source = np.asarray(image)
+            if self.source.dtype not in (np.uint8, np.uint16):
+                raise ImageError(f"arrays must be uint8 or uint16, not {self.source.dtype}")
+            channels = 1 if self.source.ndim == 2 else self.source.shape[2] if self.source.ndim == 3 else 0
+            if not 1 <= channels <= 4:
+                raise ImageError(f"arrays must have shape (H, W) or (H, W, 1 to 4), not {self.source.shape}")
+            if self.source.ndim == 2:
+                self.source = self.source[:, :, None]
+            self.height, self.width = self.source.shape[:2]
+            check_size(self.width, self.height, max_pixels)
+            self.color = ("L", "LA", "RGB", "RGBA")[channels - 1] + ("16" if self.source.dtype == np.uint16 else "")
+
+    def _plain(self, image: Image.Image) -> Image.Image:
+        """The image in one of the modes that are kept as they are, upright; its metadata and notes are taken down."""
+        if getattr(image, "n_frames", 1) > 1:
+            self.notes.append(f"only the first of its {getattr(image, 'n_frames', 1)} frames or pages is kept")
+        exif = image.getexif()
+        turned = exif.get(ORIENTATION, 1) != 1
+        for name in METADATA:
+            data = image.info.get(name)
+            if isinstance(data, (bytes, str)) and data:
+                self.metadata[name] = data.encode() if isinstance(data, str) else data
+        if turned:  # the file holds upright pixels, and its EXIF says so
+            upright = ImageOps.exif_transpose(image)
+            exif[ORIENTATION] = 1
+            self.metadata["exif"] = exif.tobytes()
+            upright.info, image = image.info, upright
+        if image.mode == "CMYK":
+            image = self._from_cmyk(image)
+        elif image.mode in ("P", "PA"):
+            clear = image.mode == "PA" or "transparency" in image.info
+            image = image.convert("RGBA" if clear else "RGB")
+        elif image.mode in ("L", "RGB") and "transparency" in image.info:
+            image = image.convert("RGBA").convert("LA") if image.mode == "L" else image.convert("RGBA")
+        elif image.mode == "I" and image.getextrema()[0] >= 0 and image.getextrema()[1] < 2**16:  # type: ignore[operator]
+            image = Image.fromarray(np.asarray(image).astype(np.uint16))
+        elif image.mode in CONVERTED_MODES:
+            image = image.convert(CONVERTED_MODES[image.mode])
+        if image.mode not in PLAIN_MODES:
+            raise ImageError(f"images of mode {image.mode} cannot be represented; convert to RGB or L (greyscale) first")
+        return image
+
+    def _from_cmyk(self, image: Image.Image) -> Image.Image:
+        """RGB: by the image's profile where it has one, else by Pillow's plain formula."""
+        from PIL import ImageCms
+
+        profile = self.metadata.pop("icc_profile", None)
+        if profile is not None:
+            try:
+                source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+                converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+                assert converted is not None
+                self.notes.append("its CMYK colours are converted to sRGB by their profile")
+                return converted
+            except (ImageCms.PyCMSError, OSError):
+                pass
+        self.notes.append("its CMYK colours are converted to RGB without a profile")
+        return image.convert("RGB")
+
+    def _cut(self, box: Box) -> Samples:
+        """(h, w, channels) of a box inside the picture."""
+        if isinstance(self.source, Image.Image):
+            array = np.asarray(self.source.crop((box.x0, box.y0, box.x1, box.y1)))
+            return array[:, :, None] if array.ndim == 2 else array
+        return self.source[box.y0 : box.y1, box.x0 : box.x1]
+
+    def samples(self, box: Box) -> Samples:
+        """(h, w, 3): red, green and blue, uint8, or float32 of 0 to 255 for 16 bits; grey three times. Beyond the right and
+        lower edges, the last column and row go on."""
+        inside = box.within(Box(0, 0, self.width, self.height))
+        array = self._cut(inside)
+        array = array[:, :, : 3 if "RGB" in self.color else 1]
+        if array.dtype == np.uint16:
+            array = array.astype(np.float32) / np.float32(257)
+        if array.shape[2] == 1:
+            array = np.repeat(array, 3, axis=2)
+        below, right = box.y1 - inside.y1, box.x1 - inside.x1
+        if below or right:
+            array = np.pad(array, ((0, below), (0, right), (0, 0)), mode="edge")
+        return np.ascontiguousarray(array)
+
+    def colors(self) -> Samples:
+        """All of it without alpha: (H, W), or (H, W, 3)."""
+        array = self._cut(Box(0, 0, self.width, self.height))
+        return array[:, :, :3] if "RGB" in self.color else array[:, :, 0]
+
+    def alpha(self, box: Box) -> Samples:
+        """(h, w) of a box inside the picture, uint8 or uint16."""
+        return self._cut(box)[:, :, -1]
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    if width == 0 or height == 0:
+        raise ImageError(f"the image is empty ({width} x {height})")
+    if width * height > max_pixels:
+        raise ImageError(f"{width} x {height} pixels are more than the {max_pixels} allowed")
+
+
+def alpha_bytes(alpha: Samples) -> bytes:
+    """A plane (h, w) without loss: one sample where all are equal, else a PNG file."""
+    if (alpha == alpha.flat[0]).all():
+        return int(alpha.flat[0]).to_bytes(alpha.dtype.itemsize, "big")
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(alpha)).save(out, "PNG", optimize=alpha.dtype == np.uint8)
+    return out.getvalue()
+
+
+def alpha_plane(data: bytes, width: int, height: int, depth: int) -> Samples:
+    """(height, width), uint8 or uint16. Raises ImageError for anything but what alpha_bytes gives for this size."""
+    kind = np.uint16 if depth == 16 else np.uint8
+    if len(data) == depth // 8:
+        return np.full((height, width), int.from_bytes(data, "big"), kind)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if image.size != (width, height) or image.mode not in (("I;16", "I") if depth == 16 else ("L",)):
+                raise ImageError("its alpha has another size or depth than the tile")
+            plane: Samples = np.asarray(image).astype(kind)
+            return plane
+    except ImageError:
+        raise
+    except Exception:  # Pillow's decoders raise many kinds for damaged files
+        raise ImageError("its alpha cannot be read") from None

@@ -1,0 +1,137 @@
+"""The Pillow plugin, tested as Pillow tests its own."""
+import io
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+import vaecodec
+import vaecodec.pillow
+from conftest import kodak_crop, psnr
+
+
+@pytest.fixture
+def data(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    monkeypatch.setattr("vaecodec.encoding.tile_log2", lambda width, height: 7)
+    return vaecodec.encode(photo, 60)
+
+
+def difference(a: object, b: object) -> int:
+    return int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max())
+
+
+def test_registered() -> None:
+    assert Image.registered_extensions()[".vae"] == "VAE"
+    assert Image.MIME["VAE"] == "image/x-vae"
+
+
+def test_open_reads_the_header_and_load_the_pixels(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.open(io.BytesIO(data))
+    assert (image.format, image.mode, image.size) == ("VAE", "RGB", (237, 155))
+    assert image.info["quality"] == 60 and image.info["model"] == vaecodec.probe(data).model
+    assert difference(image, vaecodec.decode(data)) <= 1
+    monkeypatch.setattr("vaecodec.pillow.decode_canvas", None)
+    image.load()  # a second time is no work
+    assert image.getpixel((3, 3)) == vaecodec.decode(data).getpixel((3, 3))
+
+
+def test_save_and_open_by_name(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.vae", quality=30)
+    with Image.open(tmp_path / "a.vae") as image:
+        assert image.info["quality"] == 30
+        image.load()
+    assert (tmp_path / "a.vae").read_bytes() == vaecodec.encode(photo, 30)
+    photo.save(tmp_path / "b.vae", bpp=0.5, progressive=True)
+    assert (tmp_path / "b.vae").stat().st_size * 8 <= 0.5 * 237 * 155
+    with pytest.raises(OSError, match="between 1 and 100"):
+        photo.save(tmp_path / "c.vae", quality=0)
+    with pytest.raises(OSError, match="mode F"):
+        photo.convert("F").save(tmp_path / "d.vae")
+    assert not (tmp_path / "d.vae").exists()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "LA", "RGBA", "I;16", "P", "1"])
+def test_modes(photo: Image.Image, mode: str) -> None:
+    image = Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 257) if mode == "I;16" else photo.convert(mode)
+    out = io.BytesIO()
+    image.save(out, "VAE", quality=80)
+    assert Image.open(out).mode == {"P": "RGB", "1": "L"}.get(mode, mode)
+    assert Image.open(out).copy().size == photo.size
+
+
+def test_sixteen_bit_colors_are_rounded(photo: Image.Image) -> None:
+    image = Image.open(io.BytesIO(vaecodec.encode(np.asarray(photo, np.uint16) * 257, 80)))
+    assert image.mode == "RGB" and psnr(photo, image) > 30
+
+
+def test_metadata(photo: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "words"
+    out = io.BytesIO()
+    photo.save(out, "VAE", exif=exif, icc_profile=b"profile", xmp=b"<x/>")
+    image = Image.open(out)
+    assert image.getexif()[0x010E] == "words"
+    assert image.info["icc_profile"] == b"profile" and image.info["xmp"] == b"<x/>"
+    again = io.BytesIO()
+    image.save(again, "VAE", xmp=None)
+    assert Image.open(again).info["icc_profile"] == b"profile" and "xmp" not in Image.open(again).info
+
+
+def test_verify(data: bytes) -> None:
+    Image.open(io.BytesIO(data)).verify()
+    damaged = bytearray(data)
+    damaged[-20] ^= 1
+    with pytest.raises(OSError, match="checksum"):
+        Image.open(io.BytesIO(bytes(damaged))).verify()
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    with pytest.raises(RuntimeError):
+        image.verify()
+
+
+def test_truncated(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    for end in (3, 20, len(data) - 10):
+        with pytest.raises((UnidentifiedImageError, OSError)):
+            Image.open(io.BytesIO(data[:end])).load()
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    image = Image.open(io.BytesIO(data[: len(data) * 2 // 3]))
+    image.load()
+    assert image.size == (237, 155) and image.getextrema() != ((0, 0),) * 3
+
+
+def test_draft_gives_a_smaller_picture(data: bytes, photo: Image.Image) -> None:
+    image = Image.open(io.BytesIO(data))
+    image.draft("RGB", (50, 30))
+    assert image.size == (60, 39)
+    assert image.copy().size == (60, 39) and difference(image, vaecodec.decode(data, scale=4)) <= 1
+    small = Image.open(io.BytesIO(data))
+    small.thumbnail((60, 60))
+    assert small.size == (60, 39)
+
+
+def test_crop_decodes_a_region(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = vaecodec.decode(data)
+    image = Image.open(io.BytesIO(data))
+    assert difference(image.crop((130, 20, 200, 100)), whole.crop((130, 20, 200, 100))) <= 1
+    assert image._scale == 1  # the rest was not decoded
+    assert image.crop((-5, -5, 10, 10)).size == (15, 15)
+    assert difference(image, whole) <= 1
+
+
+def test_pickle_and_threads(data: bytes) -> None:
+    expected = vaecodec.decode(data)
+    again = pickle.loads(pickle.dumps(Image.open(io.BytesIO(data))))
+    assert difference(again, expected) <= 1
+    again.load()
+    with ThreadPoolExecutor(4) as pool:
+        for image in pool.map(lambda _: Image.open(io.BytesIO(data)).convert("RGB"), range(8)):
+            assert difference(image, expected) <= 1
+
+
+def test_not_ours() -> None:
+    out = io.BytesIO()
+    kodak_crop(1, 20, 20).save(out, "PNG")
+    assert Image.open(out).format == "PNG"

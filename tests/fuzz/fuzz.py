@@ -1,0 +1,63 @@
+"""Coverage-guided fuzzing with atheris: python tests/fuzz/fuzz.py parser|decode -runs=N (make fuzz).
+
+parser: headers, chunks and metadata from any bytes. decode: whole files of a tiny model, mutated; a picture that is shown
+as good must be the right one. Anything but a VaecodecError ends the run with a traceback and a file that shows it.
+"""
+import random
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+with atheris.instrument_imports(include=["vaecodec"]):
+    import vaecodec
+    from vaecodec.container import Reader, seal
+from vaecodec.errors import VaecodecError
+
+
+def main() -> None:
+    import numpy as np
+
+    from fuzz import mutate, tiny
+
+    target, *options = sys.argv[1:]
+    model = str(tiny.fresh_model())
+    originals = [(data, vaecodec.decode_array(data, model=model)) for data in tiny.files(model)]
+
+    def parser(data: bytes) -> None:
+        whole, _ = originals[len(data) % len(originals)]
+        for candidate in (data, whole[:26] + data, whole[:26] + seal(data[:1] or b"T", data[1:])):
+            with suppress(VaecodecError):
+                reader = Reader(candidate)
+                reader.check_counts()
+                reader.check_all()
+                reader.metadata()
+            with suppress(VaecodecError):
+                Reader(candidate, lenient=True).metadata()
+
+    def decode(data: bytes) -> None:
+        rng = random.Random(data)
+        whole, picture = originals[rng.randrange(len(originals))]
+        lenient = rng.random() < 0.3
+        changed = mutate.mutated(whole, rng)
+        if lenient:
+            changed = mutate.forge_header(changed, rng) if len(changed) > 26 else changed
+        try:
+            decoded = vaecodec.decode_array(changed, model=model, threads=1, best_effort=lenient, max_pixels=10**6)
+        except VaecodecError:
+            return
+        if not lenient and np.abs(decoded.astype(int) - picture.astype(int)).max() > (257 if decoded.dtype == np.uint16 else 1):
+            raise AssertionError("a wrong picture was passed as good")
+
+    corpus = Path(tempfile.mkdtemp(prefix="vaecodec-corpus-"))
+    for i, (data, _) in enumerate(originals):
+        (corpus / str(i)).write_bytes(data)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], {"parser": parser, "decode": decode}[target])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
