@@ -18,6 +18,7 @@ from vaecodec.workers import Crew
 
 WIDE = 26  # tables from this index on have a scale above 2
 
+Integers = npt.NDArray[np.integer[Any]]
 Payloads = list[tuple[bytes, bool]]  # of one tile: the bytes of its chunks, and whether they are whole
 
 
@@ -168,13 +169,14 @@ def decode_tiles(tiles: Tiles, wanted: Box, canvas: Canvas, crew: Crew, scale: i
     halo = HALO * CELL_Y if scale == 1 else 0
     reach = wanted.grown(halo).within(grid.picture)
     pending = sorted({tile // grid.columns for tile in grid.meeting(reach)})
-    known: dict[int, Latents | None] = {}
+    known: dict[int, Integers | None] = {}
 
     def fetch(row: int) -> None:
         """Latents of the wanted tiles of a row; those of three rows before are forgotten."""
         numbers = [tile for tile in grid.meeting(reach) if tile // grid.columns == row]
         jobs = ((tile, tiles.payloads(tile)) for tile in numbers)
-        known.update(zip(numbers, crew.map(lambda job: tiles.latents(*job), jobs), strict=True))
+        for tile, latents in zip(numbers, crew.map(lambda job: tiles.latents(*job), jobs), strict=True):
+            known[tile] = None if latents is None else compact(latents.y)
         for tile in [tile for tile in known if tile // grid.columns < row - 2]:
             del known[tile]
 
@@ -200,7 +202,7 @@ def decode_tiles(tiles: Tiles, wanted: Box, canvas: Canvas, crew: Crew, scale: i
                       -(-(area.x1 - wanted.x0) // scale), -(-(area.y1 - wanted.y0) // scale)) for area in areas])
 
 
-def synthesise(box: Box, grid: Grid, known: dict[int, Latents | None], nets: Networks, quality: float,
+def synthesise(box: Box, grid: Grid, known: dict[int, Integers | None], nets: Networks, quality: float,
                scale: int = 1) -> Samples:
     """Samples (h, w, 3) of 0 to 255 of a box, from the latents around it; missing ones are 0.
 
@@ -212,15 +214,20 @@ def synthesise(box: Box, grid: Grid, known: dict[int, Latents | None], nets: Net
     seen = seen.within(padded(grid.picture, CELL_Y))
     y = np.zeros((nets.m, seen.height // CELL_Y, seen.width // CELL_Y), np.float32)
     for tile in grid.meeting(seen.within(grid.picture)):
-        latents = known.get(tile)
-        if latents is not None:
+        latent = known.get(tile)
+        if latent is not None:
             area = padded(grid.box(tile), CELL_Y)
             both = area.within(seen)
             y[:, _cells(both.y0, both.y1, seen.y0), _cells(both.x0, both.x1, seen.x0)] = \
-                latents.y[:, _cells(both.y0, both.y1, area.y0), _cells(both.x0, both.x1, area.x0)]
+                latent[:, _cells(both.y0, both.y1, area.y0), _cells(both.x0, both.x1, area.x0)]
     picture = nets.synthesise(y, quality) if scale == 1 else nets.preview(y, quality, scale)
     return picture[(box.y0 - seen.y0) // scale : -(-(box.y1 - seen.y0) // scale),
                    (box.x0 - seen.x0) // scale : -(-(box.x1 - seen.x0) // scale)]
+
+
+def compact(y: Integers) -> Integers:
+    """The same numbers in half the memory, where they are as small as they nearly always are."""
+    return y.astype(np.int16) if np.abs(y).max() < 2**15 else y
 
 
 def _cells(start: int, end: int, origin: int) -> slice:

@@ -116,6 +116,19 @@ def test_threads_and_order_change_no_latent(tiled: bytes, stepped: bytes) -> Non
     assert difference(vaecodec.decode(tiled, threads=1), vaecodec.decode(stepped, threads=3)) <= 1
 
 
+def test_a_hundred_decodings_are_one(small_tiles: None) -> None:
+    from vaecodec.decoding import Tiles
+
+    data = vaecodec.encode(kodak_crop(14, 140, 130), 50, progressive=True)
+    expected = [(part.y.tobytes(), part.z.tobytes()) for part in decode_latents(data)[1]]
+    rng = np.random.default_rng(0)
+    for i in range(100):
+        tiles = Tiles(Reader(data), networks.load(vaecodec.probe(data).model, 1 + i % 2))
+        for tile in rng.permutation(4):
+            part = tiles.latents(int(tile), tiles.payloads(int(tile)))
+            assert part is not None and (part.y.tobytes(), part.z.tobytes()) == expected[tile]
+
+
 @pytest.mark.parametrize("region", [(0, 0, 300, 217), (0, 0, 1, 1), (299, 216, 1, 1), (100, 90, 60, 70), (127, 127, 2, 2),
                                     (5, 130, 290, 3)])
 def test_regions(tiled: bytes, region: tuple[int, int, int, int]) -> None:
