@@ -23,14 +23,14 @@ from vaecodec.pixels import read_image
 def mosaic(files: list[str], megapixels: float) -> Image.Image:
     width = round((megapixels * 1.5e6) ** 0.5)
     out = Image.new("RGB", (width, round(megapixels * 1e6 / width)))
-    x = y = height = number = 0
+    x, y, height, number = -300, -200, 0, 0  # so that the images' edges are not those of tiles
     while y < out.height:
         image = read_image(Path(files[number % len(files)])).convert("RGB")
         image = image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC)
         out.paste(image, (x, y))
         x, height, number = x + image.width, max(height, image.height), number + 1
         if x >= out.width:
-            x, y, height = 0, y + height, 0
+            x, y, height = -300, y + height, 0
     return out
 
 

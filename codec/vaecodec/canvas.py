@@ -8,13 +8,14 @@ from vaecodec.tiling import Box
 
 
 def finished(samples: Samples, color: str) -> Samples:
-    """(h, w, 3) floats of 0 to 255 -> (h, w, 1 or 3) of the color's depth; grey is the mean of the three."""
+    """(h, w, 3) floats of 0 to 255, which are overwritten -> (h, w, 1 or 3) of the color's depth; grey is the three's mean."""
     top = 65535 if color.endswith("16") else 255
     if "RGB" not in color:
         samples = samples.mean(2, keepdims=True, dtype=np.float32)
-    scaled = samples * np.float32(top / 255) if top != 255 else samples
-    whole: Samples = np.rint(np.clip(scaled, 0, top)).astype(np.uint16 if top == 65535 else np.uint8)
-    return whole
+    if top != 255:
+        samples *= np.float32(top / 255)
+    np.clip(np.rint(samples, out=samples), 0, top, out=samples)
+    return samples.astype(np.uint16 if top == 65535 else np.uint8)
 
 
 def reduced(samples: Samples, scale: int) -> Samples:
