@@ -211,7 +211,8 @@ def test_finetune_adapts_a_model(tmp_path: Path, images: Path) -> None:
     tests = tmp_path / "tests"
     tests.mkdir()
     kodak_crop(20, 96, 64).save(tests / "a.png")
-    done = subprocess.run([*command, "eval", str(tmp_path / "run"), str(tests), "--aware", "2"], capture_output=True, text=True)
+    done = subprocess.run([*command, "eval", str(tmp_path / "run"), str(tests), "--aware", "2", "--crops", "16"],
+                          capture_output=True, text=True)
     assert done.returncode == 0 and "file bpp" in done.stdout, done.stderr
     done = subprocess.run([*command, "eval", str(tmp_path / "start.safetensors"), str(tests)], capture_output=True, text=True)
     assert done.returncode == 1 and "--data" in done.stderr and "Traceback" not in done.stderr

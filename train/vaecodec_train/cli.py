@@ -25,6 +25,7 @@ Cache = Annotated[Path | None, typer.Option(help="Folder for the decoded images.
 Calibration = Annotated[list[Path] | None, typer.Option("--data", help="Folder of images to quantize on and to fit "
                                                         "probability tables to; never the test images.",
                                                         show_default="the folders that the run was trained on")]
+Crops = Annotated[int, typer.Option(min=8, help="Number of 256 x 256 crops to quantize and fit tables on.")]
 Aware = Annotated[int, typer.Option(min=0, help="Steps of quantization-aware training of the entropy networks.")]
 DATA_RECORD = "data.json"  # in the folder of a run: the folders of its images
 
@@ -133,7 +134,7 @@ def export(
     checkpoint: Checkpoint,
     data: Calibration = None,
     output: Annotated[Path, typer.Option("-o", "--output-dir", help="Where to put the model's folder.")] = Path("models"),
-    crops: Annotated[int, typer.Option(min=8, help="Number of 256 x 256 crops to use.")] = 800,
+    crops: Crops = 800,
     aware: Aware = 200,
 ) -> None:
     """Write a model folder for the runtime: ONNX graphs, integer tables, manifest.
@@ -155,6 +156,7 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="Id or folder of the exported model.",
                                               show_default="exported for the occasion")] = None,
     data: Calibration = None,
+    crops: Crops = 800,
     aware: Aware = 200,
 ) -> None:
     """Compare a checkpoint's estimated bits with the files of its exported model, quality by quality.
@@ -168,8 +170,8 @@ def evaluate(
 
     with tempfile.TemporaryDirectory() as scratch:
         if model is None:
-            crops = load_crops(calibration_folders(checkpoint, data), 800)
-            model = str(write_model(load_model(checkpoint)[0], crops, Path(scratch), {}, aware))
+            pictures = load_crops(calibration_folders(checkpoint, data), crops)
+            model = str(write_model(load_model(checkpoint)[0], pictures, Path(scratch), {}, aware))
         compare(checkpoint, images, model)
 
 
