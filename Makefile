@@ -1,4 +1,4 @@
-# `make demo` and `make test` set everything up by themselves: Python 3.11 or newer and make are all they need.
+# `make bench` measures for about an hour and rewrites docs/BENCHMARKS.md. `make demo` and `make test` set everything up by themselves: Python 3.11 or newer and make are all they need.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TEST_READY := .venv/.test-ready
@@ -16,6 +16,8 @@ test: $(TEST_READY)
 
 bench: $(TEST_READY)
 	$(BIN)/vaecodec bench benchmarks/data/kodak -o report
+	$(BIN)/vaecodec bench benchmarks/data/kodak -o report --speed
+	$(BIN)/python -m vaecodec_bench.docs report docs
 
 cross: $(TEST_READY)
 	tests/cross/run.sh

@@ -92,7 +92,8 @@ def _matrix_product(size: int, threads: int) -> Callable[[], object]:
     def matrix(name: str) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, size])
 
-    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product", [matrix("a"), matrix("b")], [matrix("c")])
+    node = helper.make_node("MatMul", ["a", "b"], ["c"])
+    graph = helper.make_graph([node], "product", [matrix("a"), matrix("b")], [matrix("c")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

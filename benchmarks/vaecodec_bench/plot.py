@@ -1,8 +1,9 @@
 """The rate–distortion diagrams, as files for documents."""
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -16,7 +17,8 @@ from vaecodec_bench.published import curves_for
 from vaecodec_bench.results import Results
 from vaecodec_bench.run import write
 
-COLORS = ("#e6194b", "#4363d8", "#42a5f5", "#2e9e4f", "#b8860b", "#f58231", "#8d5524", "#911eb4", "#00838f", "#ad1457", "#5d4037")
+COLORS = ("#e6194b", "#4363d8", "#42a5f5", "#2e9e4f", "#b8860b", "#f58231", "#8d5524", "#911eb4", "#00838f", "#ad1457",
+          "#7d6b63")
 KINDS = ("png", "svg", "pdf")
 
 
@@ -53,7 +55,8 @@ def diagram(lines: Sequence[Line], metric: str, title: str, kind: str) -> bytes:
         rate, value = zip(*line.curve, strict=True)
         color = COLORS[number % len(COLORS)]
         if line.published:
-            axes.plot(rate, value, color=color, linestyle=dashes[number % 4], linewidth=1, alpha=0.7, label=line.label, zorder=1)
+            axes.plot(rate, value, color=color, linestyle=dashes[number % 4], linewidth=1, alpha=0.7, label=line.label,
+                      zorder=1)
         else:
             ours = line.label.startswith(OURS)
             axes.plot(rate, value, color=color, marker="o", markersize=4, linewidth=2.6 if ours else 1.3, label=line.label,
@@ -66,8 +69,13 @@ def diagram(lines: Sequence[Line], metric: str, title: str, kind: str) -> bytes:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
+    return saved(figure, kind)
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    """A file of one of KINDS; equal diagrams give equal files."""
     out = io.BytesIO()
-    with rc_context({"svg.hashsalt": "vaecodec"}):  # equal diagrams give equal files
+    with rc_context({"svg.hashsalt": "vaecodec"}):
         figure.savefig(out, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return out.getvalue()
 
@@ -114,3 +122,20 @@ def overlay(files: Sequence[Path], out: Path, metric: str) -> None:
         raise VaecodecError(f"{files[0]}: holds no picture with a value of {metric}")
     count = len(runs[0][1].images)
     write(out, diagram(lines, metric, f"Means over {count} image{'s' * (count != 1)}", kind))
+
+
+def speed_diagram(warm: Mapping[str, Any], title: str, kind: str) -> bytes:
+    """A file of one of KINDS: bars of the median ratios of speed.json's part "warm", with their quartiles as whiskers."""
+    names = list(warm)[::-1]
+    figure = Figure(figsize=(10, 1.2 + 0.34 * len(names)), dpi=130, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    for axes, way in zip(figure.subplots(1, 2, sharey=True), ("encode", "decode"), strict=True):
+        ratios = [warm[name][way]["ratio"] for name in names]
+        whiskers = [[ratio[1] - ratio[0] for ratio in ratios], [ratio[2] - ratio[1] for ratio in ratios]]
+        colors = [COLORS[0] if name == OURS else "#7a8794" for name in names]
+        axes.barh(names, [ratio[1] for ratio in ratios], xerr=whiskers, color=colors, error_kw={"linewidth": 1})
+        axes.axvline(1, color="black", linewidth=0.6)
+        axes.set(xscale="log", title=way, xlabel=f"time as a multiple of {OURS}'s (logarithmic)")
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    return saved(figure, kind)

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from vaecodec.batch import complain, images_in
 from vaecodec.errors import VaecodecError
-from vaecodec_bench import processes
+from vaecodec_bench import plot, processes
 from vaecodec_bench.codecs import OURS, Codec, available, cores
 from vaecodec_bench.processes import quartiles
 from vaecodec_bench.run import make_folder, read_rgb, write
@@ -73,6 +73,9 @@ def run(folder: Path, out: Path, model: str | None, threads: int, rounds: int = 
         except ModuleNotFoundError as error:
             fail("share of the peak", VaecodecError(f"needs the package {error.name}: pip install 'vaecodec[bench]'"))
     write(out / "speed.json", (json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    title = f"Median and quartiles, {results['threads']} threads"
+    for kind in ("png", "svg"):
+        write(out / f"speed.{kind}", plot.speed_diagram(results["warm"], title, kind))
     show(results)
     return failures
 
