@@ -49,7 +49,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def quality(found: Results) -> list[str]:
     """Paragraphs about rate and distortion."""
     rates = {(r["codec"], r["anchor"], r["metric"]): r["rate"] for r in found.bd_rates()}
-    columns = [(anchor, metric) for anchor in ANCHORS if anchor in found.codecs for metric in found.metrics]
+    columns = [(anchor, metric) for anchor in ANCHORS if anchor in found.curves_of() for metric in found.metrics]
     short = {metric: METRICS[metric].label.replace(" (dB)", "") for metric in found.metrics}
     parts = [f"## Quality\n\n{len(found.images)} images, {OURS} {found.codecs[OURS]}.",
              *(f"![{short[metric]} against bits per pixel](benchmarks/rd-{metric}.png)" for metric in found.metrics),

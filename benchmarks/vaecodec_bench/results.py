@@ -67,7 +67,7 @@ class Results:
         Each is {anchor, metric, codec, images, rate} with a rate of None, and a reason, where the curves allow none.
         """
         rates: list[dict[str, Any]] = []
-        for anchor in (a for a in ANCHORS if a in self.codecs):
+        for anchor in (a for a in ANCHORS if a in self.curves_of()):
             for metric in self.metrics:
                 for codec in self.curves_of():
                     if codec == anchor:

@@ -1,9 +1,10 @@
 """The BD-rate against cases whose answer is known."""
 import random
 
+import bjontegaard
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vaecodec_bench.bd import Curve, bd_rate
@@ -80,6 +81,18 @@ def test_numerical_integration() -> None:
 def test_published_curves(anchor: Curve, test: Curve, expected: float) -> None:
     """The examples of the packages bjontegaard and Bjontegaard_metric; results of bjontegaard 1.3.0, method pchip."""
     assert bd_rate(anchor, test) == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.lists(st.floats(0.3, 3), min_size=8, max_size=8), st.floats(-2, 2))
+def test_the_package_bjontegaard(steps: list[float], shift: float) -> None:
+    """bjontegaard 1.3, method pchip, on curves that rise by any steps."""
+    curves = [[(0.1 * 2 ** (k + 0.2 * steps[k]), 27 + offset + sum(part[: k + 1])) for k in range(4)]
+              for part, offset in ((steps[:4], 0), (steps[4:], shift))]
+    anchor, test = (zip(*curve, strict=True) for curve in curves)
+    low, high = max(c[0][1] for c in curves), min(c[-1][1] for c in curves)
+    assume(high - low > 0.2)
+    theirs = bjontegaard.bd_rate(*anchor, *test, method="pchip", min_overlap=0)
+    assert bd_rate(*curves) == pytest.approx(theirs, rel=1e-6, abs=1e-6)
 
 
 def test_curves_without_common_psnr() -> None:
