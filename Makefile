@@ -1,4 +1,4 @@
-# `make bench` measures for about an hour and rewrites docs/BENCHMARKS.md. `make demo` and `make test` set everything up by themselves: Python 3.11 or newer and make are all they need.
+# `make demo` and `make test` set everything up by themselves: Python 3.11 or newer and make are all they need.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TEST_READY := .venv/.test-ready
@@ -14,6 +14,7 @@ test: $(TEST_READY)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# About an hour on two cores; rewrites the tables and diagrams of docs/BENCHMARKS.md.
 bench: $(TEST_READY)
 	$(BIN)/vaecodec bench benchmarks/data/kodak -o report
 	$(BIN)/vaecodec bench benchmarks/data/kodak -o report --speed

@@ -74,7 +74,8 @@ def cold_start(image: Image.Image, model: str | None, scratch: Path, rounds: int
                advance: Callable[[str], Any]) -> Measured:
     """Each tool in turn, from PNG to its file and back to PNG: quartiles of its time over vaecodec's, and peak megabytes."""
     image.save(scratch / "picture.png")
-    return _measure(tools(model), scratch / "picture.png", ".png", scratch, rounds, complain, advance)
+    _measure(tools(model), scratch / "picture.png", ".png", scratch, 1, complain, advance)  # fills the disk cache
+    return _measure(tools(model), scratch / "picture.png", ".png", scratch, rounds, lambda *_: None, advance)
 
 
 def growth(image: Image.Image, model: str | None, scratch: Path, rounds: int, complain: Callable[[str, Exception], Any],
@@ -111,7 +112,7 @@ def _measure(chosen: list[Tool], source: Path, kind: str, scratch: Path, rounds:
              advance: Callable[[str], Any]) -> Measured:
     """Per tool that works: {"encode": {...}, "decode": {...}}, each with seconds (one a round), ratio and peak_mb."""
     runs: dict[str, dict[str, list[tuple[float, float]]]] = {tool.name: {"encode": [], "decode": []} for tool in chosen}
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for tool in chosen:
             if tool.name not in runs:
                 continue
@@ -123,9 +124,8 @@ def _measure(chosen: list[Tool], source: Path, kind: str, scratch: Path, rounds:
                 complain(tool.name, error)
                 del runs[tool.name]
                 continue
-            if number:  # the first round fills the disk cache
-                for direction, measured in zip(("encode", "decode"), both, strict=True):
-                    runs[tool.name][direction].append(measured)
+            for direction, measured in zip(("encode", "decode"), both, strict=True):
+                runs[tool.name][direction].append(measured)
     return {name: {direction: {"seconds": [s for s, _ in mine], "peak_mb": max(peak for _, peak in mine) / 1e6,
                                "ratio": quartiles([s / base for (s, _), (base, _) in
                                                    zip(mine, runs[OURS][direction], strict=True)]) if OURS in runs else None}

@@ -187,18 +187,20 @@ function setUpViewer() {
   };
   $("stage").addEventListener("pointerdown", event => { $("stage").setPointerCapture(event.pointerId); drag(event); });
   $("stage").addEventListener("pointermove", event => { if (event.buttons) drag(event); });
-  $("viewer-note").textContent = `Sizes and PSNR are those of each codec's own file; each peer's is the file nearest in size to `
-    + `${data.ours}'s. The decoded pictures are on this page as ${data.shown}, which loses a little again.`;
+  $("viewer-note").textContent = `Sizes and PSNR are those of each codec's own file; each peer's is its file nearest in size to `
+    + `${data.ours}'s, within the qualities that the curves cover. The decoded pictures are on this page as ${data.shown}, which loses a little again.`;
   showPictures();
   moveDivider();
 }
 
 // Speed
 function bars(title, rows) {
-  const longest = Math.max(...rows.map(row => row.value));
-  return make("div", {}, make("h3", {}, title), ...rows.map(({name, value, text}) => {
+  const longest = Math.max(...rows.map(row => row.value)), shortest = Math.min(...rows.map(row => row.value));
+  const wide = longest / shortest > 50, low = shortest / 2; // then the short ones would be invisible
+  const length = value => wide ? Math.log(value / low) / Math.log(longest / low) : value / longest;
+  return make("div", {}, make("h3", {}, title + (wide ? " (logarithmic scale)" : "")), ...rows.map(({name, value, text}) => {
     const bar = make("i");
-    bar.style.width = `${70 * value / longest}%`;
+    bar.style.width = `${70 * length(value)}%`;
     return make("div", {class: name === data.ours ? "bar ours" : "bar"}, make("span", {}, name),
                 make("span", {class: "track"}, bar, make("small", {}, text)));
   }));
