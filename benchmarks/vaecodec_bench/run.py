@@ -4,7 +4,7 @@ import platform
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -110,7 +110,7 @@ def _measure_all(pairs: Sequence[tuple[Codec, Path]], found: Results, model: str
                 progress.update(task, description=f"{path.name}, {codec.name}", advance=1)
                 try:
                     found.samples += future.result()
-                except VaecodecError as error:
+                except (VaecodecError, BrokenExecutor) as error:  # the second: its process was killed
                     _failed(found, codec, path, error)
         except KeyboardInterrupt:
             found.interrupted = True
@@ -119,7 +119,7 @@ def _measure_all(pairs: Sequence[tuple[Codec, Path]], found: Results, model: str
                 future.cancel()
 
 
-def _failed(found: Results, codec: Codec, path: Path, error: VaecodecError) -> None:
+def _failed(found: Results, codec: Codec, path: Path, error: Exception) -> None:
     complain(f"{path}: {codec.name}", error)
     found.failures.append((codec.name, path.name, str(error)))
 

@@ -16,7 +16,8 @@ from vaecodec_bench.results import Results
 from vaecodec_bench.run import make_folder, read_rgb, write
 
 RATES = (0.25, 0.5, 1.0)  # bits per pixel
-SHOWN = "WebP at quality 90"  # how a page holds decoded pictures
+SIDE = 1024  # pixels; of larger pictures the page holds the middle
+SHOWN = f"WebP at quality 90 (of pictures larger than {SIDE} x {SIDE}, the middle)"
 TRIES = 3  # of a peer's quality, on the way to the size wanted
 
 
@@ -39,7 +40,8 @@ def write_pictures(folder: Path, out: Path, found: Results, model: str | None, c
             pictures.append({"image": name, "codec": codec, "rate": rate, "file": file} | more)
 
         size = image.width * image.height
-        keep("original", 0, image, {"width": image.width, "height": image.height, "bytes": (folder / name).stat().st_size})
+        keep("original", 0, image, {"width": min(image.width, SIDE), "height": min(image.height, SIDE),
+                                    "bytes": (folder / name).stat().st_size})
         for rate in RATES:
             target = 0
             for codec in codecs.values():
@@ -87,6 +89,8 @@ def _sizes(found: Results, codec: Codec, image: str) -> dict[float, int]:
 
 
 def _shown(picture: Image.Image) -> bytes:
+    width, height = min(picture.width, SIDE), min(picture.height, SIDE)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
     out = io.BytesIO()
-    picture.save(out, "WEBP", quality=90)
+    picture.crop((left, top, left + width, top + height)).save(out, "WEBP", quality=90)
     return out.getvalue()
