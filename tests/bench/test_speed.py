@@ -108,9 +108,9 @@ def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
 
     from vaecodec_bench import plot, results
 
-    out, place = tmp_path / "report", tmp_path / "docs"
-    for folder in (out, place):
-        folder.mkdir()
+    out, place = tmp_path / "report", tmp_path / "checkout"
+    for folder in (out, place / "docs"):
+        folder.mkdir(parents=True)
     found = made_up(0)
     (out / "results.json").write_bytes(results.to_json(found))
     plot.write_diagrams(found, out)
@@ -118,14 +118,18 @@ def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
     warm = {"JPEG": {"quality": 75, "rounds": 9, "encode": ratio, "decode": ratio}}
     (out / "speed.json").write_text(json.dumps({"warm": warm, "threads": 2, "machine": "test"}))
     (out / "speed.png").write_bytes(b"picture")
-    page = place / "BENCHMARKS.md"
-    page.write_text(f"before\n\n{docs.BEGIN}\nold\n{docs.END}\n\nafter\n")
+    pages = place / "README.md", place / "docs" / "BENCHMARKS.md"
+    for page in pages:
+        page.write_text(f"before\n\n{docs.BEGIN}\nold\n{docs.END}\n\nafter\n")
     for _ in range(2):  # the second time finds what the first one wrote
         docs.update(out, place)
-        text = page.read_text()
-        assert text.startswith(f"before\n\n{docs.BEGIN}\n") and text.endswith(f"{docs.END}\n\nafter\n") and "old" not in text
+        for page in pages:
+            text = page.read_text()
+            assert text.startswith(f"before\n\n{docs.BEGIN}\n")
+            assert text.endswith(f"{docs.END}\n\nafter\n") and "old" not in text
+        assert "| JPEG | – | 0.5 | 0.5 |" in pages[0].read_text() and "| AVIF | +10.0 % | – | – |" in pages[0].read_text()
         assert "| vaecodec | −9.1 % | −17.4 % | 1 |" in text and "| JPEG | 75 | 0.5 (0.4–0.62) | 0.5 (0.4–0.62) | 9 |" in text
-        assert (place / "benchmarks" / "rd-psnr.png").read_bytes() == (out / "rd-psnr.png").read_bytes()
+        assert (place / "docs" / "benchmarks" / "rd-psnr.png").read_bytes() == (out / "rd-psnr.png").read_bytes()
     page.write_text("no marks")
     with pytest.raises(VaecodecError, match=r"BENCHMARKS\.md: cannot be read, or lacks the marks"):
         docs.update(out, place)
