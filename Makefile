@@ -14,8 +14,11 @@ test: $(TEST_READY)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# About an hour on two cores; rewrites the tables and diagrams of README.md and docs/BENCHMARKS.md.
 bench: $(TEST_READY)
 	$(BIN)/vaecodec bench benchmarks/data/kodak -o report
+	$(BIN)/vaecodec bench benchmarks/data/kodak -o report --speed
+	$(BIN)/python -m vaecodec_bench.docs report .
 
 cross: $(TEST_READY)
 	tests/cross/run.sh

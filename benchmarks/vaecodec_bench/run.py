@@ -1,12 +1,13 @@
-"""The rate-distortion benchmark: every size is that of a file on disk, every picture decoded from that file."""
-import json
+"""The rate–distortion benchmark: every size is that of a file on disk, every picture decoded from that file."""
+import multiprocessing
 import platform
+import signal
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 from PIL import Image
@@ -18,149 +19,165 @@ import vaecodec
 from vaecodec.batch import complain, images_in
 from vaecodec.errors import VaecodecError
 from vaecodec.pixels import read_image, write_file
-from vaecodec.search import psnr
-from vaecodec_bench.bd import Curve, bd_rate
-from vaecodec_bench.codecs import Codec, all_codecs
-from vaecodec_bench.plot import rd_png
-
-HIGHEST_PSNR = 100.0  # dB; also of a picture that comes back exactly, so that means stay finite
+from vaecodec_bench import metrics, results
+from vaecodec_bench.codecs import Codec, available, cores, named
+from vaecodec_bench.results import Results, Sample
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One image at one quality: the file's size in bytes and in bits per pixel, the decoded picture's PSNR in dB."""
+def run(folder: Path, out: Path, model: str | None, jobs: int, metric_names: str = "psnr") -> Results:
+    """Measure all installed codecs on the images in `folder`, and write results.json and results.csv into `out`.
 
-    name: str
-    bytes: int
-    bpp: float
-    psnr: float
-
-
-@dataclass(frozen=True)
-class Point:
-    """A codec at one quality: means over the images of bits per pixel and of PSNR in dB."""
-
-    quality: float
-    bpp: float
-    psnr: float
-    images: tuple[Sample, ...]
-
-
-def run(folder: Path, out: Path, model: str | None, threads: int) -> int:
-    """Measure all codecs on the images in `folder` and write results.json and rd.png into the folder `out`.
-
-    An image that cannot be read, or that any of the codecs fails on, is named on standard error and left out for all.
-    model, threads: of vaecodec. Returns the number of images left out. Raises VaecodecError.
+    An image that cannot be read, and each pair of codec and image that fails, is named on standard error and in the results,
+    and the rest goes on; after an interrupt the results hold what was measured. model: of vaecodec. jobs: processes, 0 is
+    one a core. metric_names: separated by commas. Raises VaecodecError.
     """
     paths = [Path(name) for name in images_in(folder, None)]
-    codecs = all_codecs(model, threads)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VaecodecError(f"{out}: cannot be created ({error.strerror})") from None
-    rows = _measure_all(paths, codecs)
-    if not rows:
+    names, metric_versions, missing_metrics = metrics.chosen(metric_names)
+    codecs, versions, missing = available(model)
+    missing |= missing_metrics
+    found = Results({"vaecodec": vaecodec.__version__, "python": platform.python_version(), "machine": platform.machine()}
+                    | {name: version(name) for name in ("numpy", "pillow", "onnxruntime", "scipy")},
+                    metric_versions, versions, missing)
+    for name, reason in missing.items():
+        complain(f"{name} is left out", VaecodecError(reason))
+    make_folder(out)
+    images = []
+    for path in paths:
+        try:
+            found.images[path.name] = read_rgb(path).size
+            images.append(path)
+        except VaecodecError as error:
+            complain(str(path), error)
+            found.failures.append(("", path.name, str(error)))
+    pairs = [(codec, path) for path in images for codec in codecs.values() if codec.qualities]
+    _measure_all(pairs, found, model, names, jobs or cores())
+    if not found.samples:
         raise VaecodecError(f"{folder}: none of its images could be measured")
-    points = _points(rows, codecs)
-    curves = {name: [(point.bpp, point.psnr) for point in line] for name, line in points.items()}
-    rates = _bd_rates(curves)
-    results = {
-        "software": {"vaecodec": vaecodec.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "pillow", "onnxruntime", "scipy")},
-        "images": [row[0].name for row in rows],
-        "codecs": {codec.name: {"version": codec.version, "points": [asdict(p) for p in points[codec.name]]}
-                   for codec in codecs},
-        "bd_rate": rates,
-    }
-    _write(out / "results.json", (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
-    summary = [_sentence(pair, rate) for pair, rate in rates.items()]
-    _write(out / "rd.png", rd_png(curves, "\n".join([f"Mean of {len(rows)} image{'s' * (len(rows) > 1)}", *summary])))
-    _show(points, summary)
-    return len(paths) - len(rows)
+    order = list(found.codecs)
+    found.samples.sort(key=lambda s: (order.index(s.codec), s.image, s.quality))  # not in that of finishing
+    write(out / "results.json", results.to_json(found))
+    write(out / "results.csv", results.to_csv(found))
+    return found
 
 
-def _measure_all(paths: Sequence[Path], codecs: Sequence[Codec]) -> list[tuple[Sample, ...]]:
-    """For each image that nothing fails on, its samples: codec by codec, quality by quality."""
-    rows: list[tuple[Sample, ...]] = []
-    steps = sum(len(codec.qualities) for codec in codecs)
-    with (Progress(console=Console(stderr=True), transient=True) as progress,
-          tempfile.TemporaryDirectory(prefix="vaecodec-bench-") as scratch):
-        task = progress.add_task("", total=len(paths) * steps)
-        for number, path in enumerate(paths, 1):
-            progress.update(task, description=path.name)
-            try:
-                rows.append(_measure(path, codecs, Path(scratch) / "file", lambda: progress.advance(task)))
-            except VaecodecError as error:
-                complain(str(path), error)
-            progress.update(task, completed=number * steps)
-    return rows
+def read_rgb(path: Path) -> Image.Image:
+    """The picture in a file, as RGB without comments and profiles, which some codecs would put into their files.
 
-
-def _measure(path: Path, codecs: Sequence[Codec], file: Path, advance: Callable[[], None]) -> tuple[Sample, ...]:
-    """One image's samples. file: where the codecs' files go, one after another. Raises VaecodecError."""
+    Raises VaecodecError.
+    """
     try:
-        pixels = np.asarray(read_image(path.read_bytes()).convert("RGB"))
+        return Image.fromarray(np.asarray(read_image(path.read_bytes()).convert("RGB")))
     except OSError as error:
         raise VaecodecError(f"cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise VaecodecError(f"cannot be converted to RGB ({error})") from None
-    image = Image.fromarray(pixels)  # without comments and profiles, which some codecs would put into their files
-    samples = []
-    for codec in codecs:
-        for quality in codec.qualities:
-            try:
-                file.write_bytes(codec.encode(image, quality))
-                decoded = np.asarray(codec.decode(file.read_bytes()))
-                if decoded.shape != pixels.shape:
-                    raise VaecodecError(f"decoded to shape {decoded.shape}, not {pixels.shape}")
-            except Exception as error:  # codecs raise many kinds, and the other images can still be measured
-                raise VaecodecError(f"{codec.name} failed at quality {quality:g} ({error})") from None
-            size = file.stat().st_size
-            samples.append(Sample(path.name, size, size * 8 / (image.width * image.height),
-                                  min(psnr(pixels, decoded), HIGHEST_PSNR)))
-            advance()
-    return tuple(samples)
 
 
-def _points(rows: Sequence[tuple[Sample, ...]], codecs: Sequence[Codec]) -> dict[str, list[Point]]:
-    """The curve of each codec, by its name. rows: as from _measure_all."""
-    points: dict[str, list[Point]] = {codec.name: [] for codec in codecs}
-    settings = [(codec.name, quality) for codec in codecs for quality in codec.qualities]
-    for (name, quality), samples in zip(settings, zip(*rows, strict=True), strict=True):
-        points[name].append(Point(quality, fmean(s.bpp for s in samples), fmean(s.psnr for s in samples), samples))
-    return points
+def make_folder(folder: Path) -> None:
+    """Create a folder where there is none. Raises VaecodecError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VaecodecError(f"{folder}: cannot be created ({error.strerror})") from None
 
 
-def _bd_rates(curves: Mapping[str, Curve]) -> dict[str, float | None]:
-    """BD-rate in percent of the first codec against each other one; None where the curves allow none."""
-    (ours, test), *others = curves.items()
-    rates: dict[str, float | None] = {}
-    for name, anchor in others:
-        pair = f"{ours} vs {name}"
-        try:
-            rates[pair] = bd_rate(anchor, test)
-        except ValueError as error:
-            rates[pair] = None
-            complain(f"BD-rate of {pair}", error)
-    return rates
-
-
-def _sentence(pair: str, rate: float | None) -> str:
-    return f"BD-rate of {pair}: " + ("undefined" if rate is None else f"{rate:+.2f} %".replace("-", "\N{MINUS SIGN}"))
-
-
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write all of a file or nothing. Raises VaecodecError."""
     try:
         write_file(path, data)
     except OSError as error:
         raise VaecodecError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def _show(points: dict[str, list[Point]], summary: Sequence[str]) -> None:
-    """Print the curves and the BD-rates."""
-    table = Table("codec", *(Column(name, justify="right") for name in ("quality", "bits per pixel", "RGB-PSNR (dB)")))
-    for name, line in points.items():
-        for point in line:
-            table.add_row(name, f"{point.quality:g}", f"{point.bpp:.4f}", f"{point.psnr:.2f}")
-        table.add_section()
-    Console(highlight=False).print(table, *summary, sep="\n")
+def _measure_all(pairs: Sequence[tuple[Codec, Path]], found: Results, model: str | None, names: list[str], jobs: int) -> None:
+    """Add the samples and failures of all pairs to `found`."""
+    with Progress(console=Console(stderr=True), transient=True) as progress, _executor(jobs) as pool:
+        task = progress.add_task("", total=len(pairs))
+        waiting: dict[Future[list[Sample]], tuple[Codec, Path]] = {}
+        try:
+            if pool is None:
+                for codec, path in pairs:
+                    progress.update(task, description=f"{path.name}, {codec.name}")
+                    try:
+                        found.samples += measure_pair(codec, path, names)
+                    except VaecodecError as error:
+                        _failed(found, codec, path, error)
+                    progress.advance(task)
+                return
+            waiting = {pool.submit(_measure_named, codec.name, model, path, names): (codec, path) for codec, path in pairs}
+            for future in as_completed(waiting):
+                codec, path = waiting[future]
+                progress.update(task, description=f"{path.name}, {codec.name}", advance=1)
+                try:
+                    found.samples += future.result()
+                except (VaecodecError, BrokenExecutor) as error:  # the second: its process was killed
+                    _failed(found, codec, path, error)
+        except KeyboardInterrupt:
+            found.interrupted = True
+            complain("interrupted", VaecodecError("the report holds what was measured until then"))
+            for future in waiting:
+                future.cancel()
+
+
+def _failed(found: Results, codec: Codec, path: Path, error: Exception) -> None:
+    complain(f"{path}: {codec.name}", error)
+    found.failures.append((codec.name, path.name, str(error)))
+
+
+@contextmanager
+def _executor(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes to measure in; None, for this one, where one suffices."""
+    if jobs == 1:
+        yield None
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _ignore_interrupts) as pool:
+        yield pool
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one handles it
+
+
+def _measure_named(name: str, model: str | None, path: Path, names: list[str]) -> list[Sample]:
+    """measure_pair in another process: codecs hold functions, which cannot be sent there."""
+    return measure_pair(named(name, model), path, names)
+
+
+def measure_pair(codec: Codec, path: Path, names: list[str]) -> list[Sample]:
+    """One image's samples from one codec, at each of its qualities. Raises VaecodecError where any of them fails."""
+    image = read_rgb(path)
+    pixels = np.asarray(image)
+    samples = []
+    with tempfile.TemporaryDirectory(prefix="vaecodec-bench-") as scratch:
+        file = Path(scratch) / "file"
+        for quality in codec.qualities:
+            try:
+                file.write_bytes(codec.encode(image, quality, 1))
+                decoded = np.asarray(codec.decode(file.read_bytes(), 1))
+                if decoded.shape != pixels.shape:
+                    raise VaecodecError(f"decoded to shape {decoded.shape}, not {pixels.shape}")
+                size = file.stat().st_size
+                samples.append(Sample(codec.name, path.name, quality, size, size * 8 / (image.width * image.height),
+                                      metrics.measure(names, pixels, decoded)))
+            except Exception as error:  # codecs raise many kinds, and the others can still be measured
+                raise VaecodecError(f"failed at quality {quality:g} ({error})") from None
+    return samples
+
+
+def show(found: Results) -> None:
+    """Print the BD-rates, and on how many pictures each rests."""
+    rates = found.bd_rates()
+    anchors = list(dict.fromkeys(row["anchor"] for row in rates))
+    columns = [(anchor, metric) for anchor in anchors for metric in found.metrics]
+    table = Table("BD-rate", *(Column(f"{metric}\nvs {anchor}", justify="right") for anchor, metric in columns),
+                  Column("images", justify="right"))
+    for codec in found.curves_of():
+        mine = {(row["anchor"], row["metric"]): row["rate"] for row in rates if row["codec"] == codec}
+        images = max(len(found.images_of(codec, metric)) for metric in found.metrics)
+        table.add_row(codec, *(percent(mine.get(column)) for column in columns), f"{images} of {len(found.images)}")
+    Console(highlight=False).print(table)
+
+
+def percent(rate: float | None) -> str:
+    """A BD-rate for people."""
+    return "–" if rate is None else f"{rate:+.1f} %".replace("-", "\N{MINUS SIGN}")

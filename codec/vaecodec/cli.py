@@ -192,18 +192,39 @@ def bench(
     folder: Annotated[Path, typer.Argument(help="Folder of images.", metavar="DIR", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output-dir", help="Folder of the report.", metavar="DIR")] = Path("report"),
     model: Annotated[str | None, typer.Option(help="Id or folder of a model.", show_default="the packaged one")] = None,
-    threads: Threads = 0,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure speed and memory instead of quality.")] = False,
+    metrics: Annotated[str, typer.Option(help="Which metrics, separated by commas.")] = "psnr,ms-ssim,ssimulacra2",
+    pictures: Annotated[int, typer.Option(min=0, help="How many images the report shows side by side.")] = 3,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; with --speed threads of each codec. 0 is one a core.")] = 0,
 ) -> None:
-    """Measure the rate-distortion curve against JPEG, from real files: results.json, rd.png and the BD-rate.
+    """Compare with other codecs, from real files, and write a report: index.html, plots, results.json and .csv.
 
     Example: vaecodec bench benchmarks/data/kodak -o report/
     """
     try:
-        from vaecodec_bench.run import run as run_bench
+        from vaecodec_bench.command import bench as run_bench
     except ModuleNotFoundError as error:
         raise VaecodecError(f"bench needs the package {error.name}: pip install '.[bench]'") from None
-    if run_bench(folder, output, model, threads):
+    if not run_bench(folder, output, model, jobs, metrics, pictures, speed):
         raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    files: Annotated[list[Path], typer.Argument(help="results.json files of bench.", metavar="RESULTS...",
+                                                 show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The diagram: .png, .svg or .pdf.")] = Path("rd.png"),
+    metric: Annotated[str, typer.Option(help="psnr, ms-ssim or ssimulacra2.")] = "psnr",
+) -> None:
+    """Draw the curves of several benchmark runs into one diagram, with published ones where the images are Kodak's.
+
+    Example: vaecodec plot mine/results.json theirs/results.json -o rd.png
+    """
+    try:
+        from vaecodec_bench.plot import overlay
+    except ModuleNotFoundError as error:
+        raise VaecodecError(f"plot needs the package {error.name}: pip install '.[bench]'") from None
+    overlay(files, output, metric)
 
 
 def main() -> None:

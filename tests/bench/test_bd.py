@@ -1,9 +1,10 @@
 """The BD-rate against cases whose answer is known."""
 import random
 
+import bjontegaard
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vaecodec_bench.bd import Curve, bd_rate
@@ -82,9 +83,21 @@ def test_published_curves(anchor: Curve, test: Curve, expected: float) -> None:
     assert bd_rate(anchor, test) == pytest.approx(expected, abs=1e-9)
 
 
+@given(st.lists(st.floats(0.3, 3), min_size=8, max_size=8), st.floats(-2, 2))
+def test_the_package_bjontegaard(steps: list[float], shift: float) -> None:
+    """bjontegaard 1.3, method pchip, on curves that rise by any steps."""
+    curves = [[(0.1 * 2 ** (k + 0.2 * steps[k]), 27 + offset + sum(part[: k + 1])) for k in range(4)]
+              for part, offset in ((steps[:4], 0), (steps[4:], shift))]
+    anchor, test = (zip(*curve, strict=True) for curve in curves)
+    low, high = max(c[0][1] for c in curves), min(c[-1][1] for c in curves)
+    assume(high - low > 0.2)
+    theirs = bjontegaard.bd_rate(*anchor, *test, method="pchip", min_overlap=0)
+    assert bd_rate(*curves) == pytest.approx(theirs, rel=1e-6, abs=1e-6)
+
+
 def test_curves_without_common_psnr() -> None:
     higher = [(rate, psnr + 14) for rate, psnr in ANCHOR]
-    with pytest.raises(ValueError, match=r"share no range of PSNR: one has 27\.10 to 40\.30 dB, the other 41\.10"):
+    with pytest.raises(ValueError, match=r"share no range of quality: one has 27\.10 to 40\.30, the other 41\.10"):
         bd_rate(ANCHOR, higher)
     touching = [(rate, psnr + 40.3 - 27.1) for rate, psnr in ANCHOR]
     with pytest.raises(ValueError, match="share no range"):

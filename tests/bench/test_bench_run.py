@@ -1,4 +1,5 @@
-"""The benchmark from a folder of images to its report."""
+"""The benchmark from a folder of images to its results."""
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -10,8 +11,14 @@ import pytest
 from PIL import Image
 
 import vaecodec_bench.run
+from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
-from vaecodec_bench.codecs import Codec, all_codecs
+from vaecodec_bench import codecs, results
+from vaecodec_bench.codecs import OURS, Codec
+from vaecodec_bench.command import bench
+from vaecodec_bench.run import run
+
+Peers = Callable[..., None]
 
 
 def blurred_noise(seed: int, width: int, height: int) -> Image.Image:
@@ -22,97 +29,172 @@ def blurred_noise(seed: int, width: int, height: int) -> Image.Image:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two images, one of them greyscale and of odd size, a broken file between them, and a file that is no image."""
-    blurred_noise(1, 96, 64).save(tmp_path / "a.png")
-    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8 not a JPEG file")
-    blurred_noise(2, 72, 104).convert("L").crop((0, 0, 71, 99)).save(tmp_path / "c.webp", lossless=True)
-    (tmp_path / "notes.txt").write_text("no image")
-    return tmp_path
+    place = tmp_path / "images"
+    place.mkdir()
+    blurred_noise(1, 96, 64).save(place / "a.png")
+    (place / "b.jpg").write_bytes(b"\xff\xd8 not a JPEG file")
+    blurred_noise(2, 72, 104).convert("L").crop((0, 0, 71, 99)).save(place / "c.webp", lossless=True)
+    (place / "notes.txt").write_text("no image")
+    return place
 
 
-def check_report(out: Path, names: list[str]) -> dict[str, float]:
-    """Check what holds for any report. Returns its BD-rates."""
-    assert {path.name for path in out.iterdir()} == {"results.json", "rd.png"}
-    with Image.open(out / "rd.png") as diagram:
-        diagram.load()
-        assert diagram.format == "PNG" and diagram.width >= 800
-    results = json.loads((out / "results.json").read_text())
-    assert results["images"] == names
-    for codec in results["codecs"].values():
-        assert len(codec["points"]) >= 10
-        for point in codec["points"]:
-            assert [image["name"] for image in point["images"]] == names
-            assert all(image["bytes"] > 0 for image in point["images"])
-            for key in ("bpp", "psnr"):
-                assert point[key] == pytest.approx(np.mean([image[key] for image in point["images"]]))
-        assert codec["points"][0]["bpp"] < codec["points"][-1]["bpp"]
-        assert codec["points"][0]["psnr"] < codec["points"][-1]["psnr"]
-    rates: dict[str, float] = results["bd_rate"]
-    return rates
+@pytest.fixture
+def peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
+    """Have only these peers, each with few qualities."""
+    def use(*wanted: Codec) -> None:
+        monkeypatch.setattr(codecs, "PEERS", tuple(replace(c, qualities=c.qualities[1::2]) for c in wanted))
+
+    return use
 
 
-def test_report(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "deep" / "report"
-    assert vaecodec_bench.run.run(folder, out, None, 1) == 1
-    rate, = check_report(out, ["a.png", "c.webp"]).values()
-    printed = capsys.readouterr()
-    assert "b.jpg: not an image that can be read" in printed.err
-    assert f"BD-rate of vaecodec vs JPEG: {rate:+.2f} %".replace("-", "−").replace("BD−", "BD-") in printed.out
+@pytest.fixture
+def jpeg() -> Codec:
+    return next(codec for codec in codecs.PEERS if codec.name == "JPEG")
 
-    results = json.loads((out / "results.json").read_text())
-    point = next(p for p in results["codecs"]["JPEG"]["points"] if p["quality"] == 75)
+
+def test_every_number_is_that_of_a_file(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    peers(jpeg)
+    found = run(folder, tmp_path / "deep" / "report", None, 1, "psnr")
+    assert "b.jpg: not an image that can be read" in capsys.readouterr().err
+    assert found.failures == [("", "b.jpg", "not an image that can be read")]
+    assert found.images == {"a.png": (96, 64), "c.webp": (71, 99)}
+
     with Image.open(folder / "c.webp") as image:
         original = image.convert("RGB")
-    file = io.BytesIO()
-    original.save(file, "JPEG", quality=75, subsampling=2, optimize=True)
-    mse = np.mean((np.asarray(original, float) - np.asarray(Image.open(file), float)) ** 2, axis=(0, 1))
-    assert point["images"][1]["bytes"] == len(file.getvalue())
-    assert point["images"][1]["bpp"] == len(file.getvalue()) * 8 / (71 * 99)
-    assert point["images"][1]["psnr"] == pytest.approx(10 * np.log10(255**2 / mse.mean()))
+    for quality in jpeg.qualities[1::2]:
+        file = io.BytesIO()
+        original.save(file, "JPEG", quality=quality, subsampling=2, optimize=True)
+        mse = np.mean((np.asarray(original, float) - np.asarray(Image.open(file), float)) ** 2, axis=(0, 1)).mean()
+        sample = next(s for s in found.samples if (s.codec, s.image, s.quality) == ("JPEG", "c.webp", quality))
+        assert (sample.bytes, sample.bpp) == (len(file.getvalue()), len(file.getvalue()) * 8 / (71 * 99))
+        assert sample.metrics == {"psnr": pytest.approx(10 * np.log10(255**2 / mse))}
+
+    data = json.loads((tmp_path / "deep" / "report" / "results.json").read_text())
+    for codec in (OURS, "JPEG"):
+        assert data["means"][codec]["psnr"]["images"] == 2
+        for point in data["means"][codec]["psnr"]["points"]:
+            mine = [s for s in data["samples"] if (s["codec"], s["quality"]) == (codec, point["quality"])]
+            assert [s["image"] for s in mine] == ["a.png", "c.webp"]
+            assert point["bpp"] == pytest.approx(np.mean([s["bpp"] for s in mine]))
+            assert point["value"] == pytest.approx(np.mean([s["metrics"]["psnr"] for s in mine]))
+    assert results.read(tmp_path / "deep" / "report" / "results.json").bd_rates() == found.bd_rates()
+    rows = list(csv.DictReader((tmp_path / "deep" / "report" / "results.csv").open()))
+    assert [(r["codec"], r["image"], float(r["psnr"]), int(r["bytes"])) for r in rows] == [
+        (s.codec, s.image, s.metrics["psnr"], s.bytes) for s in found.samples]
 
 
-def patched(monkeypatch: pytest.MonkeyPatch, change: Callable[[Codec], Codec]) -> None:
-    """Have JPEG as the first codec, and a changed JPEG as the second."""
-    jpeg = next(codec for codec in all_codecs(None, 1) if codec.name == "JPEG")
-    monkeypatch.setattr(vaecodec_bench.run, "all_codecs", lambda *_: (jpeg, replace(change(jpeg), name="other")))
+def test_processes_give_the_same_results(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jpeg: Codec) -> None:
+    monkeypatch.setattr(codecs, "PEERS", (jpeg,))  # as other processes, which are not patched, have it too
+    one = run(folder, tmp_path / "one", None, 1, "psnr")
+    two = run(folder, tmp_path / "two", None, 2, "psnr")
+    assert one.samples == two.samples and len(one.samples) == 2 * 2 * 8
 
 
-def test_a_codec_that_fails_on_one_image(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_codec_that_fails_on_one_image(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
                                          capsys: pytest.CaptureFixture[str]) -> None:
-    def change(jpeg: Codec) -> Codec:
-        def encode(image: Image.Image, quality: float) -> bytes:
-            if image.width == 96 and quality > 50:
-                raise RuntimeError("too wide")
-            return jpeg.encode(image, quality)
+    def encode(image: Image.Image, quality: float, threads: int) -> bytes:
+        if image.width == 96 and quality > 50:
+            raise RuntimeError("too wide")
+        return jpeg.encode(image, quality, threads)
 
-        return replace(jpeg, encode=encode)
-
-    patched(monkeypatch, change)
-    assert vaecodec_bench.run.run(folder, tmp_path / "report", None, 1) == 2
-    assert check_report(tmp_path / "report", ["c.webp"]) == {"JPEG vs other": 0}
-    assert "a.png: other failed at quality 60 (too wide)" in capsys.readouterr().err
-
-
-def test_a_codec_that_changes_the_size(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                       capsys: pytest.CaptureFixture[str]) -> None:
-    patched(monkeypatch, lambda jpeg: replace(jpeg, decode=lambda data: jpeg.decode(data).crop((0, 0, 1, 1))))
-    with pytest.raises(VaecodecError, match="none of its images could be measured"):
-        vaecodec_bench.run.run(folder, tmp_path / "report", None, 1)
-    assert "a.png: other failed at quality 5 (decoded to shape (1, 1, 3), not (64, 96, 3))" in capsys.readouterr().err
-    assert not list((tmp_path / "report").iterdir())
+    peers(jpeg, replace(jpeg, name="narrow", encode=encode))
+    (folder / "b.jpg").unlink()
+    out = tmp_path / "report"
+    assert not bench(folder, out, None, 1, "psnr", 1, False)
+    assert "a.png: narrow: failed at quality 70 (too wide)" in capsys.readouterr().err
+    found = results.read(out / "results.json")
+    assert found.images_of("JPEG", "psnr") == {"a.png", "c.webp"} and found.images_of("narrow", "psnr") == {"c.webp"}
+    rate = next(r for r in found.bd_rates() if r["codec"] == "narrow" and r["anchor"] == "JPEG")
+    assert (rate["images"], rate["rate"]) == (1, 0)  # on the picture that both have, where they are the same codec
+    assert "a.png" in (out / "index.html").read_text() and "failed at quality 70 (too wide)" in (out / "index.html").read_text()
 
 
-def test_plain_colours_have_no_bd_rate_but_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                    capsys: pytest.CaptureFixture[str]) -> None:
-    Image.new("RGB", (32, 32), (128, 128, 128)).save(tmp_path / "grey.png")
-    patched(monkeypatch, lambda jpeg: jpeg)
-    assert vaecodec_bench.run.run(tmp_path, tmp_path / "report", None, 1) == 0
-    results = json.loads((tmp_path / "report" / "results.json").read_text())
-    assert results["bd_rate"] == {"JPEG vs other": None}
-    assert results["codecs"]["JPEG"]["points"][-1]["psnr"] == 100
-    assert "BD-rate of JPEG vs other: a curve takes" in capsys.readouterr().err
+def test_a_codec_that_changes_the_size(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec) -> None:
+    peers(replace(jpeg, decode=lambda data, threads: jpeg.decode(data, threads).crop((0, 0, 1, 1))))
+    found = run(folder, tmp_path / "report", None, 1, "psnr")
+    assert ("JPEG", "a.png", "failed at quality 12 (decoded to shape (1, 1, 3), not (64, 96, 3))") in found.failures
+    assert found.curves_of() == [OURS] and found.bd_rates() == []
 
 
-def test_a_folder_without_images(tmp_path: Path) -> None:
-    with pytest.raises(VaecodecError, match="holds no image files"):
-        vaecodec_bench.run.run(tmp_path, tmp_path / "report", None, 1)
-    assert not (tmp_path / "report").exists()
+def test_a_missing_peer_and_a_missing_metric(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
+                                             monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def find(name: str, *_: object) -> None:
+        assert name in ("pillow_jxl", "torch")
+
+    jxl = next(codec for codec in codecs.PEERS if codec.name == "JPEG XL")
+    peers(jpeg, jxl)
+    monkeypatch.setattr("importlib.util.find_spec", find)
+    found = run(folder, tmp_path / "report", None, 1, "psnr,ms-ssim")
+    assert list(found.codecs) == [OURS, "JPEG"] and list(found.metrics) == ["psnr"]
+    assert found.missing == {"JPEG XL": "pillow_jxl is not installed: pip install pillow-jxl-plugin",
+                             "ms-ssim": "torch is not installed: pip install 'vaecodec[bench,train]'"}
+    printed = capsys.readouterr().err
+    assert all(f"{name} is left out: {reason}" in printed for name, reason in found.missing.items())
+
+
+def test_an_interrupt_keeps_what_was_measured(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
+                                              monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    peers(jpeg)
+    measure = vaecodec_bench.run.measure_pair
+
+    def stop(codec: Codec, path: Path, names: list[str]) -> list[results.Sample]:
+        if path.name == "c.webp" and codec.name == "JPEG":
+            raise KeyboardInterrupt
+        return measure(codec, path, names)
+
+    monkeypatch.setattr(vaecodec_bench.run, "measure_pair", stop)
+    assert not bench(folder, tmp_path / "report", None, 1, "psnr", 1, False)
+    found = results.read(tmp_path / "report" / "results.json")
+    assert found.interrupted and found.images_of("JPEG", "psnr") == {"a.png"} and len(found.images_of(OURS, "psnr")) == 2
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_plain_colours_have_no_bd_rate_but_a_report(tmp_path: Path, peers: Peers, jpeg: Codec) -> None:
+    (tmp_path / "grey").mkdir()
+    Image.new("RGB", (32, 32), (128, 128, 128)).save(tmp_path / "grey" / "grey.png")
+    peers(jpeg)
+    assert bench(tmp_path / "grey", tmp_path / "report", None, 1, "psnr", 1, False)
+    rate, = results.read(tmp_path / "report" / "results.json").bd_rates()
+    assert rate["rate"] is None and "a curve takes" in rate["reason"]
+
+
+def test_every_installed_peer(tmp_path: Path) -> None:
+    """Each codes a picture whose sides are odd, better at its highest quality, into a larger file."""
+    found, _, missing = codecs.available(None)
+    assert missing == {}, "the extra test installs all of them"
+    assert len(found) == 12
+    image = kodak_crop(23, 177, 129)
+    for codec in found.values():
+        if not codec.qualities:  # by speed only
+            data = codec.encode(image.crop((0, 0, 70, 66)), codec.usual, 1)
+            assert codec.decode(data, 1).size == (70, 66)
+            continue
+        errors, sizes = [], []
+        for quality in (codec.qualities[0], codec.qualities[-1]):
+            data = codec.encode(image, quality, 1)
+            decoded = codec.decode(data, 1)
+            assert decoded.size == image.size and decoded.mode == "RGB"
+            sizes.append(len(data))
+            errors.append(np.mean((np.asarray(decoded, float) - np.asarray(image, float)) ** 2))
+        assert sizes[1] > 2 * sizes[0]
+        assert errors[1] < errors[0] / 2 and errors[0] < 1500
+
+
+@pytest.mark.parametrize("metrics, message", [("psnr,nonsense", "no metric 'nonsense'"), ("", "no metric ''")])
+def test_unknown_metrics(folder: Path, tmp_path: Path, metrics: str, message: str) -> None:
+    with pytest.raises(VaecodecError, match=message):
+        run(folder, tmp_path / "report", None, 1, metrics)
+
+
+def test_folders_without_images(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for speed in (False, True):
+        with pytest.raises(VaecodecError, match="empty: holds no image files"):
+            bench(tmp_path / "empty", tmp_path / "report", None, 1, "psnr", 1, speed)
+        with pytest.raises(VaecodecError, match="nowhere: not a folder"):
+            bench(tmp_path / "nowhere", tmp_path / "report", None, 1, "psnr", 1, speed)
+    (tmp_path / "empty" / "x.png").write_bytes(b"")
+    for speed, message in ((False, "none of its images could be measured"), (True, "none of the images chosen can be read")):
+        with pytest.raises(VaecodecError, match=message):
+            bench(tmp_path / "empty", tmp_path / "report", None, 1, "psnr", 1, speed)
