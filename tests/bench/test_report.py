@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from conftest import kodak_crop
-from vaecodec_bench import codecs, results
+from vaecodec_bench import codecs, report, results
 from vaecodec_bench.command import bench
 from vaecodec_bench.speed import run as run_speed
 
@@ -31,6 +31,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(codecs, "PEERS", tuple(peer for peer in codecs.PEERS if peer.name in ("JPEG", "WebP")))
         assert bench(folder, place, None, 1, "psnr,ms-ssim,ssimulacra2", 2, False)
         assert run_speed(folder, place, None, 2, rounds=2, large=False) == 0
+        report.write_page(place)
     yield place
 
 
