@@ -178,8 +178,8 @@ class Reader:
             if at > self.size and not entries:
                 raise FormatError(f"cut short: a chunk needs {at - self.size} more bytes")
         if at != self.size:
-            raise FormatError(f"cut short: {at - self.size} bytes are missing" if at > self.size else
-                              "damaged: there are more bytes than its index says")
+            missing = f"cut short: {at - self.size} bytes are missing; --preview shows what is there"
+            raise FormatError(missing if at > self.size else "damaged: there are more bytes than its index says")
 
     def _index(self, chunk: Chunk, most: int) -> Iterator[tuple[bytes, int]]:
         if chunk.length % _CHUNK.size or not 0 < chunk.length <= most * _CHUNK.size:
