@@ -3,7 +3,7 @@ import numpy as np
 from PIL import Image
 
 from vaecodec.errors import FormatError
-from vaecodec.picture import PLAIN_MODES, Samples
+from vaecodec.picture import PLAIN_MODES, Samples, cut
 from vaecodec.tiling import Box
 
 
@@ -56,11 +56,7 @@ class Canvas:
 
     def get(self, box: Box) -> Samples:
         """(h, w, channels) of a box."""
-        if self.image is not None:
-            array = np.asarray(self.image.crop((box.x0, box.y0, box.x1, box.y1)))
-            return array[:, :, None] if array.ndim == 2 else array
-        assert self.array is not None
-        return self.array[box.y0 : box.y1, box.x0 : box.x1]
+        return cut(self.content, box)
 
 
 def fill(canvas: Canvas, boxes: list[Box]) -> None:

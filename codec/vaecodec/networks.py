@@ -77,10 +77,9 @@ class Networks:
         return session
 
     def _run(self, graph: str, feeds: dict[str, Any]) -> list[Any]:
+        session = self._session(graph)
         try:
-            result: list[Any] = self._session(graph).run(None, feeds)
-        except ModelError:
-            raise
+            result: list[Any] = session.run(None, feeds)
         except Exception as error:  # as above
             if "alloc" in str(error).lower() or "BFCArena" in str(error):
                 raise MemoryError from None

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from vaecodec import container
 from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import ImageError
 from vaecodec.tiling import Box
@@ -14,7 +15,15 @@ Samples = npt.NDArray[Any]  # uint8 or uint16
 PLAIN_MODES = {"L": "L", "RGB": "RGB", "LA": "LA", "RGBA": "RGBA", "I;16": "L16"}
 CONVERTED_MODES = {"1": "L", "YCbCr": "RGB", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "I;16B": "I;16", "I;16L": "I;16"}
 ORIENTATION = 0x0112
-METADATA = ("icc_profile", "exif", "xmp")
+METADATA = tuple(container.METADATA.values())
+
+
+def cut(source: Image.Image | Samples, box: Box) -> Samples:
+    """(h, w, channels) of a box inside a PIL image or an array (H, W, channels)."""
+    if isinstance(source, Image.Image):
+        array = np.asarray(source.crop((box.x0, box.y0, box.x1, box.y1)))
+        return array[:, :, None] if array.ndim == 2 else array
+    return source[box.y0 : box.y1, box.x0 : box.x1]
 
 
 class Picture:
@@ -92,18 +101,11 @@ class Picture:
         self.notes.append("its CMYK colours are converted to RGB without a profile")
         return image.convert("RGB")
 
-    def _cut(self, box: Box) -> Samples:
-        """(h, w, channels) of a box inside the picture."""
-        if isinstance(self.source, Image.Image):
-            array = np.asarray(self.source.crop((box.x0, box.y0, box.x1, box.y1)))
-            return array[:, :, None] if array.ndim == 2 else array
-        return self.source[box.y0 : box.y1, box.x0 : box.x1]
-
     def samples(self, box: Box) -> Samples:
         """(h, w, 3): red, green and blue, uint8, or float32 of 0 to 255 for 16 bits; grey three times. Beyond the right and
         lower edges, the last column and row go on."""
         inside = box.within(Box(0, 0, self.width, self.height))
-        array = self._cut(inside)
+        array = cut(self.source, inside)
         array = array[:, :, : 3 if "RGB" in self.color else 1]
         if array.dtype == np.uint16:
             array = array.astype(np.float32) / np.float32(257)
@@ -116,12 +118,12 @@ class Picture:
 
     def colors(self) -> Samples:
         """All of it without alpha: (H, W), or (H, W, 3)."""
-        array = self._cut(Box(0, 0, self.width, self.height))
+        array = cut(self.source, Box(0, 0, self.width, self.height))
         return array[:, :, :3] if "RGB" in self.color else array[:, :, 0]
 
     def alpha(self, box: Box) -> Samples:
         """(h, w) of a box inside the picture, uint8 or uint16."""
-        return self._cut(box)[:, :, -1]
+        return cut(self.source, box)[:, :, -1]
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

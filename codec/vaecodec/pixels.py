@@ -27,6 +27,10 @@ def check_quality(quality: float) -> float:
     return round(quality * 100) / 100
 
 
+def _damaged(error: Exception) -> ImageError:
+    return ImageError(f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
+
+
 def read_image(file: Path | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """A loaded PIL image from any file that Pillow reads. Raises ImageError; OSError where there is no such file."""
     stream = io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") if isinstance(file, Path) else file
@@ -44,7 +48,7 @@ def read_image(file: Path | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> I
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise ImageError(f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+        raise _damaged(error) from None
     finally:
         if isinstance(file, Path):
             stream.close()
@@ -72,7 +76,7 @@ def read_picture(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
     except ImageError:
         raise
     except Exception as error:  # pypng raises many kinds for damaged files, and Pillow does
-        raise ImageError(f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+        raise _damaged(error) from None
     if exif.get(ORIENTATION, 1) in TURNS:
         array = TURNS[exif[ORIENTATION]](array)
         exif[ORIENTATION] = 1
