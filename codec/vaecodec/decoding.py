@@ -100,7 +100,7 @@ class Tiles:
             if any(parts):
                 height, width = self._size(tile)
                 doubt = np.zeros((self.nets.m, 4 * cells(height, CELL_Z), 4 * cells(width, CELL_Z)), np.uint8)
-                latents = walk(self.nets, self.reader.header.quality, (height, width), coders, doubt=doubt)
+                latents = walk(self.nets, self.reader.header.quality, (height, width), coders, notes=doubt)
                 smooth(latents.y, doubt[:, : latents.y.shape[1], : latents.y.shape[2]])
                 return latents
         except FormatError as error:

@@ -40,14 +40,25 @@ class Tables:
         self.models = [Categorical((f - 1).astype(np.float64), perfect=False) for f in self.frequencies]
 
 
-class Encoder:
+class Coder:
+    """Takes or gives lists of symbols. notes: what it has to say of each symbol of the last list, (n,) or one for all."""
+
+    notes: npt.NDArray[Any] | int = 0
+
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+        """index: (n,) the table of each symbol; symbols: (n,), for coders that take them. Returns the symbols (n,)."""
+        raise NotImplementedError
+
+
+class Encoder(Coder):
     """Writes symbols; `finish` gives the bytes."""
 
     def __init__(self) -> None:
         self._coder = coder.RangeEncoder()
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints) -> Ints:
-        """index: (n,) the table of each symbol; symbols: (n,). Returns the symbols as the decoder will see them."""
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+        """Returns the symbols as the decoder will see them."""
+        assert symbols is not None
         symbols = np.clip(symbols, -(2**15), 2**15)
         order, counts, models, half = _runs(index, tables)
         by_run = symbols[order]
@@ -72,7 +83,7 @@ class Encoder:
         return bytes(self._coder.get_compressed().astype("<u4").tobytes())
 
 
-class Decoder:
+class Decoder(Coder):
     """Reads what an Encoder wrote. Raises FormatError where the bytes cannot be what any encoder wrote."""
 
     def __init__(self, data: bytes | memoryview):
@@ -80,8 +91,8 @@ class Decoder:
             raise FormatError("damaged: its coded data is not a whole number of words")
         self._coder = coder.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: None = None) -> Ints:
-        """index: (n,) the table of each symbol. Returns the symbols (n,)."""
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+        """The next symbols of the bytes."""
         order, counts, models, half = _runs(index, tables)
         try:
             by_run = self._symbols(models, counts, half)
@@ -127,12 +138,13 @@ class CutDecoder(Decoder):
         self.settled = 0  # symbols of the present list that the words tell
         self._middle: dict[int, int] = {}
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: None = None) -> Ints:
-        """As Decoder.code; afterwards `known` (n,) tells which symbols are more than a guess."""
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+        """As Decoder.code; notes are the table index of each symbol that is a guess, 0 for the others."""
         self.settled = 0
         out = super().code(tables, index)
-        self.known = np.zeros(out.size, bool)
-        self.known[_runs(index, tables)[0][: self.settled]] = True
+        guessed = _runs(index, tables)[0][self.settled :]
+        self.notes = np.zeros(out.size, np.uint8)
+        self.notes[guessed] = index[guessed]
         return out
 
     def _run(self, model: Any, count: int) -> Ints:

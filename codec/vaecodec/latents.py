@@ -2,11 +2,12 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.entropy import Decoder, Encoder
+from vaecodec.entropy import Coder
 from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks, group_at
 from vaecodec.tiling import CELL_Y, CELL_Z, cells
 
@@ -23,13 +24,13 @@ class Latents:
         return zlib.crc32(self.z.astype("<i4").tobytes(), zlib.crc32(self.y.astype("<i4").tobytes()))
 
 
-def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequence[Encoder | Decoder],
-         wanted: tuple[Floats, npt.NDArray[np.int32]] | None = None, doubt: npt.NDArray[np.uint8] | None = None) -> Latents:
+def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequence[Coder],
+         wanted: tuple[Floats, npt.NDArray[np.int32]] | None = None, notes: npt.NDArray[Any] | None = None) -> Latents:
     """Code the latents of a tile of `size` (height, width) pixels: all of them are the coders' when they decode,
     `wanted` (y, z of `Networks.analyse`) when they encode.
 
-    coders: of z and of the four steps of y, five, and often five times the same one. doubt: where given, (m, 4h, 4w) with
-    h, w the cells of z; it receives the table index of each latent that a CutDecoder had to guess.
+    coders: of z and of the four steps of y, five, and often five times the same one. notes: where given, (m, 4h, 4w) with
+    h, w the cells of z; it receives what a coder notes about each latent of y, in coders[..].notes.
     """
     h, w = (cells(side, CELL_Y) for side in size)
     zh, zw = (cells(side, CELL_Z) for side in size)
@@ -37,7 +38,7 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequ
     target, target_z = wanted if wanted else (None, None)
 
     z_index = np.repeat(np.arange(networks.channels_z, dtype=np.uint8), zh * zw)
-    z = coders[0].code(networks.z_tables(quality), z_index, target_z.reshape(-1) if target_z is not None else None)  # type: ignore[arg-type]
+    z = coders[0].code(networks.z_tables(quality), z_index, target_z.reshape(-1) if target_z is not None else None)
     z = z.reshape(-1, zh, zw)
 
     y = np.zeros((networks.m, 4 * zh, 4 * zw), np.float32)
@@ -51,25 +52,21 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequ
             here = np.stack([target[part] for part in _parts(step, group)])
             symbols = np.rint(here - mean * np.float32(1 / Y_FRACTION)).astype(np.int32)
         if inside is None:
-            coded = code(networks.y_tables, index.reshape(-1), symbols.reshape(-1) if symbols is not None else None)  # type: ignore[arg-type]
+            coded = code(networks.y_tables, index.reshape(-1), symbols.reshape(-1) if symbols is not None else None)
             value = mean + coded.reshape(mean.shape) * np.float32(Y_FRACTION)
         else:
             mask = np.broadcast_to(inside, index.shape)
-            coded = code(networks.y_tables, index[mask], symbols[mask] if symbols is not None else None)  # type: ignore[arg-type]
+            coded = code(networks.y_tables, index[mask], symbols[mask] if symbols is not None else None)
             value = mean
             value[mask] += coded * np.float32(Y_FRACTION)
-        guessed = None
-        if doubt is not None:
-            guessed = np.zeros(index.shape, np.uint8)
-            unknown = ~getattr(coders[step + 1], "known", np.True_)
-            if inside is None:
-                guessed[...] = index * unknown.reshape(index.shape if unknown.ndim else ())
-            else:
-                guessed[mask] = index[mask] * unknown
+        noted = None
+        if notes is not None:
+            noted = np.zeros(index.shape, notes.dtype)
+            noted[mask if inside is not None else np.ones(index.shape, bool)] = coders[step + 1].notes
         for position, part in enumerate(_parts(step, group)):
             y[part] = value[position]
-            if doubt is not None and guessed is not None:
-                doubt[part] = guessed[position]
+            if notes is not None and noted is not None:
+                notes[part] = noted[position]
     return Latents(y[:, :h, :w].astype(np.int32), z)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaecodec.errors import VaecodecError
+from vaecodec_train.basics.commands import app as basics
 
 if TYPE_CHECKING:
     from vaecodec_train.config import TrainConfig
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(basics, name="basics")
 
 Checkpoint = Annotated[Path, typer.Argument(help="Weights, a .safetensors file, or the folder of a run.", show_default=False)]
 Data = Annotated[list[Path], typer.Option(help="Folder of images; may be given several times.", show_default=False)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from vaecodec import networks
 from vaecodec.batch import images_in
 from vaecodec.container import SEGMENTS
-from vaecodec.entropy import TOTAL, Encoder, Ints, Tables
+from vaecodec.entropy import TOTAL, Coder, Ints, Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.latents import walk
 from vaecodec_train.aware import train_entropy
@@ -89,14 +89,15 @@ def z_prior(model: Codec) -> list[Floats]:
     return tables
 
 
-class Counter(Encoder):
+class Counter(Coder):
     """Stands in for the range coder and counts the symbols of each table."""
 
     def __init__(self) -> None:
         super().__init__()
         self.counts: dict[Tables, list[Floats]] = {}
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints) -> Ints:
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+        assert symbols is not None
         counts = self.counts.setdefault(tables, [np.zeros(2 * h + 1) for h in tables.half_width])
         half = tables.half_width[index]
         positions = np.clip(symbols, -half, half) + half

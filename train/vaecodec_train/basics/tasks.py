@@ -1,0 +1,119 @@
+"""What the latents of digits are good for: telling the odd one out, telling digits apart, and learning from few labels."""
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+from torch import Tensor, nn
+
+from vaecodec_train.basics.digits import Digits
+from vaecodec_train.basics.fit import fit
+from vaecodec_train.basics.judge import accuracy, train_classifier
+from vaecodec_train.basics.models import Autoencoder, ConvolutionalAutoencoder
+
+
+def auroc(normal: Tensor, odd: Tensor) -> float:
+    """Probability that an odd one scores above a normal one, ties counting half (the area under the ROC curve)."""
+    scores = torch.cat([normal, odd]).double()
+    _, inverse, counts = torch.unique(scores, return_inverse=True, return_counts=True)
+    ends = counts.cumsum(0).double()
+    ranks = (ends - (counts - 1) / 2)[inverse]  # from 1, the mean of those of equal scores
+    n = len(normal)
+    return float((ranks[n:].sum() - len(odd) * (len(odd) + 1) / 2) / (n * len(odd)))
+
+
+class Pca:
+    """The pixel-space baseline: the components of the largest variance."""
+
+    def __init__(self, images: Tensor, components: int):
+        flat = images.flatten(1)
+        self.mean = flat.mean(0)
+        centred = flat - self.mean
+        self.basis = torch.linalg.eigh(centred.T @ centred)[1][:, -components:]
+
+    def code(self, images: Tensor) -> Tensor:
+        coded: Tensor = (images.flatten(1) - self.mean) @ self.basis
+        return coded
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        flat: Tensor = self.code(images) @ self.basis.T + self.mean
+        return flat.reshape(images.shape)
+
+
+@torch.no_grad()
+def surprise(model: Autoencoder, images: Tensor) -> Tensor:
+    """Negative ELBO of each image (n,), in nats, at the mean of the latent's distribution."""
+    scores = []
+    for x in torch.split(images, 1000):
+        mean, log_variance = model.encode(x)
+        error = nn.functional.binary_cross_entropy_with_logits(model.decode(mean), x, reduction="none").sum((1, 2, 3))
+        # What the pixels cost even when they are reproduced exactly is no surprise.
+        least = nn.functional.binary_cross_entropy(x, x, reduction="none").sum((1, 2, 3))
+        scores.append(error - least + 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1))
+    return torch.cat(scores)
+
+
+def one_class(digits: Digits, digit: int, epochs: int, components: int = 32, latent: int = 32) -> tuple[float, float]:
+    """AUROC of finding the other nine digits in the test set with a model that has only seen this one; and PCA's."""
+    torch.manual_seed(digit)
+    seen = digits.train[digits.train_labels == digit]
+    model = ConvolutionalAutoencoder(latent)
+    fit(model, model.losses, seen, epochs)
+    normal, odd = digits.test[digits.test_labels == digit], digits.test[digits.test_labels != digit]
+    pca = Pca(seen, components)
+
+    def error(images: Tensor) -> Tensor:
+        return (pca.reconstruct(images) - images).square().sum((1, 2, 3))
+
+    return auroc(surprise(model, normal), surprise(model, odd)), auroc(error(normal), error(odd))
+
+
+@torch.no_grad()
+def features(model: Autoencoder, images: Tensor) -> Tensor:
+    """Means of the latents (n, latent)."""
+    return torch.cat([model.encode(x)[0] for x in torch.split(images, 1000)])
+
+
+def probe(train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, epochs: int = 30) -> float:
+    """Accuracy of a linear classifier on features (n, d), brought to zero mean and unit variance."""
+    mean, deviation = train.mean(0), train.std(0) + 1e-6
+    torch.manual_seed(0)
+    model = nn.Linear(train.shape[1], 10)
+    train_classifier(model, (train - mean) / deviation, labels, epochs, rate=0.003)
+    return accuracy(model, (test - mean) / deviation, test_labels)
+
+
+def purity(values: Tensor, labels: Tensor, clusters: int = 10) -> float:
+    """The part of the points that have the commonest label of their k-means cluster."""
+    _, cluster = kmeans2(values.double().numpy(), clusters, minit="++", seed=0, iter=50)
+    counts = np.zeros((clusters, 10), int)
+    np.add.at(counts, (cluster, labels.numpy()), 1)
+    return float(counts.max(1).sum() / len(labels))
+
+
+class Finetuned(nn.Module):
+    """An autoencoder's encoder with a linear classifier on the mean of its latent: images -> logits (B, 10)."""
+
+    def __init__(self, model: Autoencoder):
+        super().__init__()
+        self.model, self.head = model, nn.Linear(model.latent, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.model.encode(x)[0])
+        return logits
+
+
+def few_labels(pretrained: Autoencoder, digits: Digits, each: int = 100, seed: int = 0, epochs: int = 60,
+               ) -> tuple[float, float]:
+    """Test accuracy with so many labelled digits of each class: of the pretrained encoder, and of the same one from scratch."""
+    order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(seed))
+    labels = digits.train_labels[order]
+    chosen = torch.cat([order[(labels == digit).nonzero()[:each, 0]] for digit in range(10)])
+    results = []
+    for weights in (pretrained.state_dict(), None):
+        torch.manual_seed(seed)
+        model = type(pretrained)(pretrained.latent)
+        if weights is not None:
+            model.load_state_dict(weights)
+        classifier = Finetuned(model)
+        train_classifier(classifier, digits.train[chosen], digits.train_labels[chosen], epochs, seed=seed)
+        results.append(accuracy(classifier, digits.test, digits.test_labels))
+    return results[0], results[1]
