@@ -7,7 +7,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from vaecodec import __version__
+from vaecodec import __version__, uses
 from vaecodec.batch import Converted, byte_count, complain, open_input, pair_up, run, seekable
 from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import VaecodecError
@@ -225,6 +225,10 @@ def plot(
     except ModuleNotFoundError as error:
         raise VaecodecError(f"plot needs the package {error.name}: pip install '.[bench]'") from None
     overlay(files, output, metric)
+
+
+for command in (uses.sample, uses.interpolate, uses.score, uses.embed, uses.restore):
+    app.command()(command)
 
 
 def main() -> None:

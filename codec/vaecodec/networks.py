@@ -86,7 +86,7 @@ class Networks:
             raise ModelError(f"{self.folder / graph}.onnx: cannot be run ({str(error).splitlines()[0]})") from None
         return result
 
-    def _row(self, name: str, quality: float) -> npt.NDArray[Any]:
+    def row(self, name: str, quality: float) -> npt.NDArray[Any]:
         """A quality table's row, (1, C, 1, 1): quality 1..100 runs over the anchors; integers interpolate exactly."""
         table = self.tables[name]
         span = 9900
@@ -103,8 +103,8 @@ class Networks:
 
     def analyse(self, image: Floats | npt.NDArray[np.uint8], quality: float) -> Floats:
         """image: (H, W, 3), samples of 0 to 255, sides multiples of 16. Returns y (m, H/16, W/16)."""
-        y, = self._run("g_a", {"image": image.astype(np.float32, copy=False), "gain": np.exp(self._row("log_gain_a", quality)),
-                               "gain_y": np.exp(self._row("log_gain_y", quality))})
+        y, = self._run("g_a", {"image": image.astype(np.float32, copy=False), "gain": np.exp(self.row("log_gain_a", quality)),
+                               "gain_y": np.exp(self.row("log_gain_y", quality))})
         latent: Floats = y[0]
         return latent
 
@@ -121,13 +121,13 @@ class Networks:
         Both are (4, m/4, 2h, 2w): position in the 2x2 cell, channel of the group coded there, row, column of the cell.
         """
         fixed = (z * Z_FRACTION + self.tables["z_median"].reshape(-1, 1, 1)).astype(np.float32)
-        p, mean, log_scale = self._run("h_s", {"z": fixed[None], "bias_h": self._row("bias_h", quality),
-                                               "bias_scale": self._row("bias_scale", quality)})
+        p, mean, log_scale = self._run("h_s", {"z": fixed[None], "bias_h": self.row("bias_h", quality),
+                                               "bias_scale": self.row("bias_scale", quality)})
         return p, mean, self._index(log_scale)
 
     def context(self, step: int, p: Floats, y: Floats, quality: float) -> tuple[Floats, npt.NDArray[np.uint8]]:
         """Means and table indices of step 1, 2 or 3, given y (m, 4h, 4w) in 1/64, zero where not yet coded."""
-        bias = self._row("bias_scale", quality)
+        bias = self.row("bias_scale", quality)
         mean, log_scale = self._run(f"context_{step}", {"p": p, "y": y[None], "bias_scale": bias})
         return mean, self._index(log_scale)
 
@@ -138,17 +138,26 @@ class Networks:
 
     def synthesise(self, y: Floats, quality: float) -> Floats:
         """y: (m, h, w) in 1/64. Returns samples (16h, 16w, 3), about 0 to 255."""
-        image, = self._run("g_s", {"y": y[None], "gain": np.exp(self._row("log_gain_s", quality)),
-                                   "gain_y": np.exp(-self._row("log_gain_y", quality)) / np.float32(Y_FRACTION)})
+        image, = self._run("g_s", {"y": y[None], "gain": np.exp(self.row("log_gain_s", quality)),
+                                   "gain_y": np.exp(-self.row("log_gain_y", quality)) / np.float32(Y_FRACTION)})
         samples: Floats = image
         return samples
+
+    def can(self, task: str) -> bool:
+        """Whether there are weights for a task of restoration."""
+        return (self.folder / f"{task}.onnx").is_file()
+
+    def restore(self, task: str, y: Floats, image: Floats) -> Floats:
+        """y: (m, H/16, W/16) of the damaged image, at quality 100; image: (H, W, 3 or 4) of 0 to 255. Returns (H, W, 3)."""
+        image, = self._run(task, {"y": y[None], "image": image})
+        return image
 
     def preview(self, y: Floats, quality: float, scale: int) -> Floats:
         """y: (m, h, w) in 1/64; scale 2, 4 or 8. Returns samples (16h/scale, 16w/scale, 3) of 0 to 255, by a linear g_s."""
         side = 16 // scale  # samples of a cell
         matrix = self.tables["preview"].astype(np.float32)  # (8, 8, 3, m + 1): samples of a cell at half size; the last: bias
         small = matrix.reshape(side, 8 // side, side, 8 // side, 3, -1).mean((1, 3)).reshape(side * side * 3, -1)
-        gain = np.exp(-self._row("log_gain_y", quality)[0]) / np.float32(Y_FRACTION)
+        gain = np.exp(-self.row("log_gain_y", quality)[0]) / np.float32(Y_FRACTION)
         m, h, w = y.shape
         samples = small[:, :m] @ (y * gain).reshape(m, -1) + small[:, m:]
         picture: Floats = samples.reshape(side, side, 3, h, w).transpose(3, 0, 4, 1, 2).reshape(h * side, w * side, 3)

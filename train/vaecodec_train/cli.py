@@ -151,6 +151,41 @@ def export(
     print(write_model(model, load_crops(calibration_folders(checkpoint, data), crops), output, figures, aware))
 
 
+@app.command()
+def restore(
+    task: Annotated[str, typer.Argument(help="denoise, inpaint or superres.", show_default=False)],
+    weights: Checkpoint,
+    data: Annotated[list[Path], typer.Option(help="Folder of images; may be given several times.", show_default=False)],
+    model: Annotated[str | None, typer.Option(help="Id or folder of the model that these weights were exported to.",
+                                              show_default="the packaged one")] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Of processor time, over all cores.")] = 30,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.",
+                                                show_default="TASK.onnx in the model's folder")] = None,
+    cache: Cache = None,
+) -> None:
+    """Adapt a model's synthesis to give pictures without noise, without holes, or with twice the resolution.
+
+    Example: vaecodec-train restore denoise train/weights/default.safetensors --data photos/ --minutes 30
+    """
+    from vaecodec import networks
+    from vaecodec_train.checkpoint import load_model
+    from vaecodec_train.data import open_dataset
+    from vaecodec_train.restore import TASKS, write
+    from vaecodec_train.restore import train as adapt
+
+    if task not in TASKS:
+        raise typer.BadParameter(f"the task is one of {', '.join(TASKS)}, not '{task}'")
+    nets = networks.load(model)
+    codec, _ = load_model(weights)
+    if codec.config.m != nets.m:
+        raise VaecodecError(f"{weights}: not the weights of model {nets.id}; name theirs with --model")
+    path = output or nets.folder / f"{task}.onnx"
+    dataset = open_dataset(data, cache or Path("runs/cache"), 256, 24)
+    restorer, figures = adapt(task, codec, dataset, minutes)
+    write(restorer, path, nets.id, figures)
+    print(f"{path}: {path.stat().st_size} bytes, {figures}")
+
+
 @app.command(name="eval")
 def evaluate(
     checkpoint: Checkpoint,

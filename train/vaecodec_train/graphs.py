@@ -128,6 +128,26 @@ def float_block(g: Graph, x: str, block: Any) -> str:
     return g.op("Add", x, g.float_conv(g.op("Mul", gate, value), block.project))
 
 
+def cells_of_8(g: Graph, image: str, channels: int) -> str:
+    """(H, W, channels) of 0 to 255 -> (1, 64 channels, H/8, W/8) of -1/2 to 1/2, in channel order (row, column, colour)."""
+    # Two transpositions of contiguous runs, kept apart by a reshape: the engine is slow at the one that they make up.
+    cells = g.op("Div", g.op("Shape", image, end=2), g.ints(8))
+    down = g.op("Slice", cells, g.ints(0), g.ints(1))
+    x = g.op("Transpose", g.op("Reshape", image, g.op("Concat", down, g.ints(8, -1), axis=0)), perm=[1, 0, 2])
+    x = g.op("Transpose", g.op("Reshape", x, g.ints(8, -1, 8 * channels)), perm=[0, 2, 1])
+    x = g.op("Reshape", x, g.op("Concat", g.ints(1, 64 * channels), cells, axis=0))
+    return g.op("Sub", g.op("Mul", x, g.const(np.float32(1 / 255))), g.const(np.float32(0.5)))  # type: ignore[arg-type]
+
+
+def pixels_of_cells(g: Graph, x: str) -> str:
+    """(1, 192, h, w) in channel order (row, column, colour) -> (8h, 8w, 3)."""
+    size = g.op("Shape", x, start=2, end=4)
+    x = g.op("Transpose", g.op("Reshape", x, g.ints(8, 24, -1)), perm=[0, 2, 1])
+    down = g.op("Slice", size, g.ints(0), g.ints(1))
+    x = g.op("Transpose", g.op("Reshape", x, g.op("Concat", g.ints(8), down, g.ints(-1), axis=0)), perm=[1, 0, 2])
+    return g.op("Reshape", x, g.op("Concat", g.op("Mul", size, g.ints(8)), g.ints(3), axis=0))
+
+
 def analysis(g_a: Analysis) -> bytes:
     """g_a.onnx: image (H, W, 3) of 0 to 255, gain, gain_y -> y (1, m, H/16, W/16)."""
     n, m = g_a.stem.out_channels, g_a.head.out_channels
@@ -135,15 +155,7 @@ def analysis(g_a: Analysis) -> bytes:
     image = g.input("image", TensorProto.FLOAT, ["H", "W", 3])
     gain = g.input("gain", TensorProto.FLOAT, [1, n, 1, 1])
     gain_y = g.input("gain_y", TensorProto.FLOAT, [1, m, 1, 1])
-    # (H, W, 3) -> (1, 192, H/8, W/8) in channel order (row, column, colour): two transpositions of contiguous runs, kept
-    # apart by a reshape, since the engine is slow at the one that they make up.
-    cells = g.op("Div", g.op("Shape", image, end=2), g.ints(8))
-    down = g.op("Slice", cells, g.ints(0), g.ints(1))
-    x = g.op("Transpose", g.op("Reshape", image, g.op("Concat", down, g.ints(8, -1), axis=0)), perm=[1, 0, 2])
-    x = g.op("Transpose", g.op("Reshape", x, g.ints(8, -1, 24)), perm=[0, 2, 1])
-    x = g.op("Reshape", x, g.op("Concat", g.ints(1, 192), cells, axis=0))
-    x = g.op("Sub", g.op("Mul", x, g.const(np.float32(1 / 255))), g.const(np.float32(0.5)))  # type: ignore[arg-type]
-    x = g.float_conv(x, g_a.stem, columns=COLOR_LAST)
+    x = g.float_conv(cells_of_8(g, image, 3), g_a.stem, columns=COLOR_LAST)
     for block in g_a.fine:
         x = float_block(g, x, block)
     fine = g.unshuffle(g.op("Mul", x, gain), n)
@@ -177,12 +189,7 @@ def synthesis(g_s: Synthesis) -> bytes:
     for block in g_s.fine:
         x = float_block(g, x, block)
     x = g.float_conv(x, g_s.head, COLOR_LAST, scale=255, shift=127.5)
-    size = g.op("Shape", x, start=2, end=4)
-    x = g.op("Transpose", g.op("Reshape", x, g.ints(8, 24, -1)), perm=[0, 2, 1])
-    down = g.op("Slice", size, g.ints(0), g.ints(1))
-    x = g.op("Transpose", g.op("Reshape", x, g.op("Concat", g.ints(8), down, g.ints(-1), axis=0)), perm=[1, 0, 2])
-    x = g.op("Reshape", x, g.op("Concat", g.op("Mul", size, g.ints(8)), g.ints(3), axis=0))
-    g.output(x, "image", TensorProto.FLOAT, 3)
+    g.output(pixels_of_cells(g, x), "image", TensorProto.FLOAT, 3)
     return g.finish()
 
 

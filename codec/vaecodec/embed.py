@@ -1,0 +1,92 @@
+"""Features of pictures: what the encoder's latents say, from image files or straight from .vae files."""
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecodec.codec import decode_latents
+from vaecodec.encoding import analyse
+from vaecodec.entropy import Coder, Ints, Tables
+from vaecodec.errors import FormatError
+from vaecodec.latents import Latents, walk
+from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks
+from vaecodec.picture import Picture, check_size
+from vaecodec.pixels import check_quality
+from vaecodec.tiling import CELL_Y, CELL_Z, Grid, cells, tile_log2
+from vaecodec.workers import Crew
+
+LARGEST = 2**27  # pixels; the features of each cell take two bytes and a half a pixel
+
+
+class Passing(Coder):
+    """Passes symbols on, so that latents are quantized as in a file without one being written."""
+
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+        assert symbols is not None
+        return symbols
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Features of one picture.
+
+    whole: (3 m + 2 channels of z,) float32: of each channel of y its mean, the logarithm of its root mean square, and of that
+    of its differences between neighbouring cells; of each channel of z its mean and its deviation.
+    y: (m, ceil(H/16), ceil(W/16)) and z: (channels, ceil(H/64), ceil(W/64)), float16: those of each cell, y divided by its
+    gain, so that pictures of different quality compare.
+    """
+
+    whole: Floats
+    y: npt.NDArray[np.float16]
+    z: npt.NDArray[np.float16]
+    model: str
+    quality: float
+
+
+def embed_file(data: bytes | BinaryIO, *, model: str | None = None, threads: int = 0) -> Embedding:
+    """Features of a .vae file, without decoding its pixels. Raises FormatError, ModelError."""
+    header, latents, nets = decode_latents(data, model=model, threads=threads)
+    if header.width * header.height > LARGEST:
+        raise FormatError(f"{header.width} x {header.height} pixels are more than the {LARGEST} allowed")
+    return _assemble(Grid(header.width, header.height, 1 << header.tile if header.tile else 0), latents, nets, header.quality)
+
+
+def embed(picture: Picture, quality: float = 50, *, model: str | None = None, threads: int = 0) -> Embedding:
+    """Features of a picture: those of the .vae file that `encode` would make of it. Raises ImageError, VaecodecError."""
+    check_size(picture.width, picture.height, LARGEST)
+    quality = check_quality(quality)
+    tile = tile_log2(picture.width, picture.height)
+    grid = Grid(picture.width, picture.height, 1 << tile if tile else 0)
+    crew = Crew(model, threads, bool(tile))
+
+    def one(number: int) -> Latents:
+        box = grid.box(number)
+        y, _ = analyse(picture, box, crew.nets, quality)
+        return walk(crew.nets, quality, (box.height, box.width), [Passing()] * (STEPS + 1), (y, crew.nets.hyper_analyse(y)))
+
+    return _assemble(grid, list(crew.map(one, range(grid.columns * grid.rows))), crew.nets, quality)
+
+
+def _assemble(grid: Grid, latents: list[Latents], nets: Networks, quality: float) -> Embedding:
+    """The tiles' latents as those of one picture, and what they say of the whole."""
+    gain = np.exp(-nets.row("log_gain_y", quality)[0]) / np.float32(Y_FRACTION)
+    y = np.empty((nets.m, cells(grid.height, CELL_Y), cells(grid.width, CELL_Y)), np.float16)
+    z = np.empty((nets.channels_z, cells(grid.height, CELL_Z), cells(grid.width, CELL_Z)), np.float16)
+    for number, latent in enumerate(latents):
+        box = grid.box(number)
+        for target, values, cell in ((y, latent.y * gain, CELL_Y), (z, latent.z, CELL_Z)):
+            top, left = box.y0 // cell, box.x0 // cell
+            target[:, top : top + values.shape[1], left : left + values.shape[2]] = values
+    return Embedding(_whole(y.astype(np.float32), z.astype(np.float32)), y, z, nets.id, quality)
+
+
+def _whole(y: Floats, z: Floats) -> Floats:
+    def level(values: Floats) -> Floats:
+        mean: Floats = np.log(np.sqrt(np.square(values).mean((1, 2))) + np.float32(0.01))
+        return mean
+
+    steps = np.concatenate([np.diff(y, axis=1, append=y[:, -1:]), np.diff(y, axis=2, append=y[:, :, -1:])], 1)
+    parts = [y.mean((1, 2)), level(y), level(steps), z.mean((1, 2)), z.std((1, 2))]
+    whole: Floats = np.concatenate(parts).astype(np.float32)
+    return whole

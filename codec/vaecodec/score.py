@@ -1,0 +1,105 @@
+"""How surprising a picture is to the codec: bits under its model, and what it cannot reproduce, cell by cell."""
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecodec.decoding import compact
+from vaecodec.encoding import analyse
+from vaecodec.entropy import LENGTHS, TOTAL, Coder, Ints, Tables
+from vaecodec.errors import ImageError
+from vaecodec.generate import LARGEST_SAMPLE, show
+from vaecodec.latents import walk
+from vaecodec.networks import STEPS, Floats, Networks
+from vaecodec.picture import Picture, Samples, check_size
+from vaecodec.pixels import check_quality
+from vaecodec.tiling import CELL_Y, CELL_Z, Box, Grid, cells, tile_log2
+from vaecodec.workers import Crew
+
+# Heat maps go from black over violet and orange to white.
+RAMP = np.array([(0, 0, 0), (60, 15, 110), (180, 45, 90), (245, 130, 30), (250, 215, 80), (255, 255, 255)], np.float32)
+
+
+class Meter(Coder):
+    """Passes symbols on; its notes are the bits that each costs under its table."""
+
+    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+        assert symbols is not None
+        bits = np.zeros(index.size, np.float32)
+        for table in np.unique(index):
+            here = np.flatnonzero(index == table)
+            half = int(tables.half_width[table])
+            size = np.abs(symbols[here])
+            bits[here] = (np.log2(TOTAL) - np.log2(tables.frequencies[table]))[np.clip(symbols[here], -half, half) + half]
+            beyond = size >= half  # these also say how far beyond
+            bits[here[beyond]] += np.log2(LENGTHS) + np.floor(np.log2(size[beyond] - half + 1))
+        self.notes = bits
+        return symbols
+
+
+@dataclass(frozen=True)
+class Score:
+    """bits, error: (h, w) float32 for each cell of 16 x 16 pixels: bits per pixel under the model, and the mean squared
+    difference of the reconstruction in grey levels; the two numbers are the picture's: bits per pixel, and PSNR in dB."""
+
+    bits_per_pixel: float
+    psnr: float
+    bits: Floats
+    error: Floats
+
+
+def score(picture: Picture, quality: float = 50, *, model: str | None = None, threads: int = 0) -> Score:
+    """Score a picture of at most 32 megapixels. quality: at which of the model's qualities. Raises ImageError, VaecodecError.
+
+    The bits are the entropy model's estimate, within a per cent of what a file of that quality takes.
+    """
+    check_size(picture.width, picture.height, LARGEST_SAMPLE)
+    quality = check_quality(quality)
+    tile = tile_log2(picture.width, picture.height)
+    grid = Grid(picture.width, picture.height, 1 << tile if tile else 0)
+    crew = Crew(model, threads, bool(tile))
+    rows, columns = cells(picture.height, CELL_Y), cells(picture.width, CELL_Y)
+    bits = np.zeros((rows, columns), np.float32)
+    tiles = range(grid.columns * grid.rows)
+
+    def measure(number: int) -> npt.NDArray[np.integer[Any]]:
+        box = grid.box(number)
+        y, costs = code(picture, box, crew.nets, quality)
+        top, left = box.y0 // CELL_Y, box.x0 // CELL_Y
+        bits[top : top + costs.shape[0], left : left + costs.shape[1]] = costs
+        return compact(y)
+
+    known = dict(zip(tiles, crew.map(measure, tiles), strict=True))
+    decoded = show(known, grid, crew, quality)
+    squares = np.square(picture.samples(grid.picture).astype(np.float32) - decoded).mean(2)
+    padding = ((0, rows * CELL_Y - picture.height), (0, columns * CELL_Y - picture.width))
+    pixels = np.pad(np.ones_like(squares), padding).reshape(rows, CELL_Y, columns, CELL_Y).sum((1, 3))
+    sums = np.pad(squares, padding).reshape(rows, CELL_Y, columns, CELL_Y).sum((1, 3))
+    mean = float(squares.mean(dtype=np.float64))
+    return Score(float(bits.sum(dtype=np.float64) / squares.size),
+                 10 * float(np.log10(255**2 / mean)) if mean else float("inf"), bits / pixels, sums / pixels)
+
+
+def code(picture: Picture, box: Box, nets: Networks, quality: float) -> tuple[npt.NDArray[np.int32], Floats]:
+    """The quantized y (m, h, w) of a tile in 1/64, and the bits (h, w) of its cells, with their shares of z's."""
+    y, _ = analyse(picture, box, nets, quality)
+    meter, meter_z = Meter(), Meter()
+    notes = np.zeros(y.shape, np.float32)
+    latents = walk(nets, quality, (box.height, box.width), [meter_z] + [meter] * STEPS, (y, nets.hyper_analyse(y)), notes)
+    h, w = latents.y.shape[1:]
+    bits_z = np.asarray(meter_z.notes).reshape(latents.z.shape).sum(0)
+    side = CELL_Z // CELL_Y
+    covered = np.outer(*(np.minimum(side, length - np.arange(0, length, side)) for length in (h, w)))
+    shares = np.repeat(np.repeat(bits_z / covered, side, 0), side, 1)[:h, :w]
+    return latents.y, notes.sum(0)[:h, :w] + shares
+
+
+def heat_map(values: Floats, width: int, height: int, top: float | None = None) -> Samples:
+    """(height, width, 3), uint8: each cell's value, from 0 (black) to `top` (white; None is the largest value)."""
+    if width > values.shape[1] * CELL_Y or height > values.shape[0] * CELL_Y:
+        raise ImageError(f"{values.shape[1]} x {values.shape[0]} cells do not cover {width} x {height} pixels")
+    top = float(values.max()) if top is None else top
+    place = np.clip(values / top if top > 0 else values, 0, 1) * (len(RAMP) - 1)
+    colors = np.stack([np.interp(place, np.arange(len(RAMP)), RAMP[:, channel]) for channel in range(3)], 2)
+    return np.repeat(np.repeat(np.rint(colors).astype(np.uint8), CELL_Y, 0), CELL_Y, 1)[:height, :width]
