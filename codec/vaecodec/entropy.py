@@ -4,6 +4,7 @@ Symbols are coded grouped by table, the widest tables first, so that each table 
 table is followed, after all runs, by how far it lies beyond: the number of bits of (excess + 1) less one, then the bits below
 the highest.
 """
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,12 @@ class Tables:
         self.least_bits = np.array([24 - np.log2(f.max()) for f in self.frequencies])  # of the likeliest symbol of each
         # constriction adds one to each and scales by (2^24 - n) / sum, which is exactly 1 for frequencies less one.
         self.models = [Categorical((f - 1).astype(np.float64), perfect=False) for f in self.frequencies]
+
+    @cached_property
+    def mean_bits(self) -> npt.NDArray[np.float64]:
+        """(n,) what a symbol of each table costs on average, where the table tells the truth."""
+        shares = [f / TOTAL for f in self.frequencies]
+        return np.array([-(p * np.log2(p)).sum() for p in shares])
 
 
 class Coder:

@@ -22,7 +22,7 @@ RAMP = np.array([(0, 0, 0), (60, 15, 110), (180, 45, 90), (245, 130, 30), (250, 
 
 
 class Meter(Coder):
-    """Passes symbols on; its notes are the bits that each costs under its table."""
+    """Passes symbols on; notes are complex: the bits that each costs under its table, and those that the table expected."""
 
     def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
         assert symbols is not None
@@ -34,18 +34,24 @@ class Meter(Coder):
             bits[here] = (np.log2(TOTAL) - np.log2(tables.frequencies[table]))[np.clip(symbols[here], -half, half) + half]
             beyond = size >= half  # these also say how far beyond
             bits[here[beyond]] += np.log2(LENGTHS) + np.floor(np.log2(size[beyond] - half + 1))
-        self.notes = bits
+        self.notes = bits + 1j * tables.mean_bits[index]
         return symbols
 
 
 @dataclass(frozen=True)
 class Score:
-    """bits, error: (h, w) float32 for each cell of 16 x 16 pixels: bits per pixel under the model, and the mean squared
-    difference of the reconstruction in grey levels; the two numbers are the picture's: bits per pixel, and PSNR in dB."""
+    """What a picture costs and what is lost of it: three figures of the whole, and maps (h, w), float32, of each cell of
+    16 x 16 pixels.
+
+    bits_per_pixel, bits: under the model. excess, excess_bits: how many of them the model did not expect, per pixel; near zero
+    for what is like its training images, however detailed. psnr: in dB; error: mean squared error in grey levels.
+    """
 
     bits_per_pixel: float
+    excess: float
     psnr: float
     bits: Floats
+    excess_bits: Floats
     error: Floats
 
 
@@ -60,14 +66,14 @@ def score(picture: Picture, quality: float = 50, *, model: str | None = None, th
     grid = Grid(picture.width, picture.height, 1 << tile if tile else 0)
     crew = Crew(model, threads, bool(tile))
     rows, columns = cells(picture.height, CELL_Y), cells(picture.width, CELL_Y)
-    bits = np.zeros((rows, columns), np.float32)
+    costs = np.zeros((rows, columns), np.complex64)
     tiles = range(grid.columns * grid.rows)
 
     def measure(number: int) -> npt.NDArray[np.integer[Any]]:
         box = grid.box(number)
-        y, costs = code(picture, box, crew.nets, quality)
+        y, found = code(picture, box, crew.nets, quality)
         top, left = box.y0 // CELL_Y, box.x0 // CELL_Y
-        bits[top : top + costs.shape[0], left : left + costs.shape[1]] = costs
+        costs[top : top + found.shape[0], left : left + found.shape[1]] = found
         return compact(y)
 
     known = dict(zip(tiles, crew.map(measure, tiles), strict=True))
@@ -77,15 +83,16 @@ def score(picture: Picture, quality: float = 50, *, model: str | None = None, th
     pixels = np.pad(np.ones_like(squares), padding).reshape(rows, CELL_Y, columns, CELL_Y).sum((1, 3))
     sums = np.pad(squares, padding).reshape(rows, CELL_Y, columns, CELL_Y).sum((1, 3))
     mean = float(squares.mean(dtype=np.float64))
-    return Score(float(bits.sum(dtype=np.float64) / squares.size),
-                 10 * float(np.log10(255**2 / mean)) if mean else float("inf"), bits / pixels, sums / pixels)
+    bits, excess = costs.real, costs.real - costs.imag
+    return Score(float(bits.sum(dtype=np.float64) / squares.size), float(excess.sum(dtype=np.float64) / squares.size),
+                 10 * float(np.log10(255**2 / mean)) if mean else float("inf"), bits / pixels, excess / pixels, sums / pixels)
 
 
-def code(picture: Picture, box: Box, nets: Networks, quality: float) -> tuple[npt.NDArray[np.int32], Floats]:
-    """The quantized y (m, h, w) of a tile in 1/64, and the bits (h, w) of its cells, with their shares of z's."""
+def code(picture: Picture, box: Box, nets: Networks, quality: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.complex64]]:
+    """The quantized y (m, h, w) of a tile in 1/64, and the notes (h, w) of its cells, with their shares of z's."""
     y, _ = analyse(picture, box, nets, quality)
     meter, meter_z = Meter(), Meter()
-    notes = np.zeros(y.shape, np.float32)
+    notes = np.zeros(y.shape, np.complex64)
     latents = walk(nets, quality, (box.height, box.width), [meter_z] + [meter] * STEPS, (y, nets.hyper_analyse(y)), notes)
     h, w = latents.y.shape[1:]
     bits_z = np.asarray(meter_z.notes).reshape(latents.z.shape).sum(0)

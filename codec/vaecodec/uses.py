@@ -82,7 +82,8 @@ def interpolate(
 
 def score(
     files: Files,
-    maps: Annotated[Path | None, typer.Option("-o", "--maps", help="Folder for heat maps: NAME-bits.png, NAME-error.png.",
+    maps: Annotated[Path | None, typer.Option("-o", "--maps", help="Folder for heat maps: NAME-bits.png, NAME-excess.png, "
+                                              "NAME-error.png.",
                                               metavar="DIR", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
     quality: Quality = 50,
@@ -106,17 +107,18 @@ def score(
         picture = read(name)
         result = measure(picture, quality, model=model, threads=threads)
         if maps is not None:
-            for kind, values in (("bits", result.bits), ("error", result.error)):
+            for kind, values in (("bits", result.bits), ("excess", result.excess_bits), ("error", result.error)):
                 path = maps / f"{Path(name).stem}-{kind}.png"
                 check(path, force)
                 save(Image.fromarray(heat_map(values, picture.width, picture.height)), path)
         if as_json:
-            cells = {"bits_per_pixel": result.bits.astype(float).round(4).tolist(),
-                     "mse": result.error.astype(float).round(3).tolist()}
-            print(json.dumps({"file": name, "bits_per_pixel": round(result.bits_per_pixel, 4), "psnr": round(result.psnr, 3),
-                              "cells": cells}))
+            maps_of = {"bits_per_pixel": result.bits, "excess": result.excess_bits, "mse": result.error}
+            print(json.dumps({"file": name, "bits_per_pixel": round(result.bits_per_pixel, 4),
+                              "excess": round(result.excess, 4), "psnr": round(result.psnr, 3),
+                              "cells": {kind: values.astype(float).round(4).tolist() for kind, values in maps_of.items()}}))
         else:
-            print(f"{name}: {result.bits_per_pixel:.3f} bits per pixel under the model, {result.psnr:.2f} dB")
+            print(f"{name}: {result.bits_per_pixel:.3f} bits per pixel under the model, {result.excess:+.3f} of them "
+                  f"unexpected, {result.psnr:.2f} dB")
 
     each(listed(files), one, "Scoring")
 
