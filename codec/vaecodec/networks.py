@@ -177,6 +177,14 @@ def default_model() -> str:
     return (MODELS / "default").read_text().strip()
 
 
+def able(task: str) -> str:
+    """Id of the packaged model that has weights for a task of restoration, the default one before others; the default's
+    where there is none."""
+    default = default_model()
+    others = sorted(folder.parent.name for folder in MODELS.glob(f"*/{task}.onnx"))
+    return default if default in others or not others else others[-1]
+
+
 def load(model: str | None = None, threads: int = 0, installed_only: bool = False) -> Networks:
     """Networks by id (8 hexadecimal digits, looked up among the packaged models and in $VAECODEC_MODELS) or by folder.
 

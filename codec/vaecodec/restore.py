@@ -3,6 +3,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from vaecodec import networks
 from vaecodec.canvas import finished
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.networks import Networks
@@ -30,7 +31,7 @@ def restore(task: str, picture: Picture, mask: npt.NDArray[np.bool_] | None = No
         raise ImageError(f"the mask and the picture have different sizes, {sizes} pixels")
     factor = 2 if task == "superres" else 1
     check_size(picture.width * factor, picture.height * factor, LARGEST)
-    crew = Crew(model, threads, picture.width * picture.height * factor**2 > SIDE**2)
+    crew = Crew(model or networks.able(task), threads, picture.width * picture.height * factor**2 > SIDE**2)
     if not crew.nets.can(task):
         raise ModelError(f"model {crew.nets.id} has no weights for {task}")
     whole = picture.samples(Box(0, 0, picture.width, picture.height))
