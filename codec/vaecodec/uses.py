@@ -102,13 +102,16 @@ def score(
 
     if maps is not None:
         folder(maps)
+    names = listed(files)
+    stems = [Path(name).stem for name in names]
 
     def one(name: str) -> None:
         picture = read(name)
         result = measure(picture, quality, model=model, threads=threads)
         if maps is not None:
             for kind, values in (("bits", result.bits), ("excess", result.excess_bits), ("error", result.error)):
-                path = maps / f"{Path(name).stem}-{kind}.png"
+                own = Path(name).stem if stems.count(Path(name).stem) == 1 else Path(name).name
+                path = maps / f"{own}-{kind}.png"
                 check(path, force)
                 save(Image.fromarray(heat_map(values, picture.width, picture.height)), path)
         if as_json:
@@ -120,7 +123,7 @@ def score(
             print(f"{name}: {result.bits_per_pixel:.3f} bits per pixel under the model, {result.excess:+.3f} of them "
                   f"unexpected, {result.psnr:.2f} dB")
 
-    each(listed(files), one, "Scoring")
+    each(names, one, "Scoring")
 
 
 def embed(

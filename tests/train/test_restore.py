@@ -1,0 +1,74 @@
+"""Training of restorers: they begin as the codec, improve, and give the same in the runtime as in torch."""
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from conftest import kodak_crop
+from vaecodec.restore import HINTS
+from vaecodec_train.config import from_dict
+from vaecodec_train.data import Dataset, open_dataset
+from vaecodec_train.model import Codec
+from vaecodec_train.restore import TASKS, Restorer, tensors, train, write
+
+MODEL = {"n": 16, "k": 24, "m": 32, "z": 8, "p": 16, "g_a_blocks": [1, 1], "g_s_blocks": [1, 1], "anchors": 4, "bypass": True}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("images")
+    for n in range(1, 7):
+        kodak_crop(n, 160, 128).save(folder / f"{n}.png")
+    return open_dataset([folder], folder / "cache", 64, 2, quiet=True)
+
+
+def codec(seed: int = 0) -> Codec:
+    torch.manual_seed(seed)
+    return Codec(from_dict({"patch": 64, "model": MODEL}).model)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_restorers_learn_and_run_alike(task: str, dataset: Dataset, tmp_path: Path) -> None:
+    start = codec()
+    g_a = {name: value.clone() for name, value in start.g_a.state_dict().items()}
+    _, before = train(task, codec(), dataset, 0, size=2, patch=64, compiled=False)
+    model, figures = train(task, start, dataset, 0.15, size=2, patch=64, compiled=False)
+    assert figures["held_out_restored_psnr"] > before["held_out_restored_psnr"] + 1
+    assert figures["held_out_damaged_psnr"] == before["held_out_damaged_psnr"]
+    assert all(torch.equal(value, g_a[name]) for name, value in model.g_a.state_dict().items())  # the codec's, as it was
+
+    write(model, tmp_path / "task.onnx", "0123abcd", figures)
+    crop = np.asarray(kodak_crop(9, 96, 64))
+    damaged = TASKS[task](crop, np.random.default_rng(0))
+    assert damaged.shape == (64, 96, HINTS[task])
+    _, x = tensors([crop], [damaged])
+    with torch.no_grad():
+        expected = model(x)[0].permute(1, 2, 0).numpy() * 255
+        y = (model.g_a(x[:, :3], model.gain_a) * model.gain_y).numpy()
+    session = onnxruntime.InferenceSession(tmp_path / "task.onnx")
+    restored, = session.run(None, {"y": y, "image": damaged.astype(np.float32)})
+    assert np.abs(restored - expected).max() < 2  # the weights are float16
+    assert session.get_modelmeta().custom_metadata_map["model"] == "0123abcd"
+
+
+def test_a_restorer_begins_as_the_codec(dataset: Dataset) -> None:
+    start = codec()
+    x = torch.rand(1, 3, 64, 64)
+    top = torch.ones(1)
+    with torch.no_grad():
+        y = start.g_a(x, start.at_quality(start.log_gain_a, top).exp())
+        expected = start.g_s(y, start.at_quality(start.log_gain_s, top).exp())
+        assert torch.allclose(Restorer(start, 3)(x), expected, atol=1e-5)
+
+
+def test_damage() -> None:
+    rng, image = np.random.default_rng(0), np.full((64, 96, 3), 128, np.uint8)
+    assert TASKS["denoise"](image, rng, sigma=25).std() == pytest.approx(25, rel=0.05)
+    holes = TASKS["inpaint"](image, rng, share=0.5)
+    assert 0.2 < (holes[:, :, 3] > 0).mean() < 0.8 and (holes[:, :, :3] == 128).all()
+    blurred = TASKS["superres"](np.asarray(kodak_crop(1, 96, 64)), rng)
+    half = kodak_crop(1, 96, 64).resize((48, 32), Image.Resampling.BICUBIC).resize((96, 64), Image.Resampling.BICUBIC)
+    assert np.array_equal(blurred, np.asarray(half))
