@@ -125,8 +125,9 @@ def decode(
         if preview:
             notes.append(f"preview of {100 * info['share']:.1f} % of the file")
         elif info.get("damaged"):
-            notes.append(f"{len(info['damaged'])} damaged tiles were filled in: "
-                         + ", ".join(f"{w} x {h} at {x},{y}" for x, y, w, h in info["damaged"][:20]))
+            count = len(info["damaged"])
+            notes.append(f"{count} damaged tile{'s were' if count > 1 else ' was'} filled in: "
+                         + ", ".join([f"{w} x {h} at {x},{y}" for x, y, w, h in info["damaged"][:20]] + ["..."] * (count > 20)))
         return Converted(lambda out: save_image(canvas.content, file_kind, out, info), f"{width} x {height}", tuple(notes),
                          partial=best_effort and bool(info.get("damaged")))
 

@@ -1,4 +1,5 @@
 """Pillow plugin: after `import vaecodec.pillow`, Image.open reads .vae files and Image.save writes them."""
+from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -29,11 +30,12 @@ class VaeImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         try:
-            reader = Reader(cast(BinaryIO, self.fp), lenient=ImageFile.LOAD_TRUNCATED_IMAGES)
-            self.info.update(reader.metadata())
+            reader = Reader(cast(BinaryIO, self.fp), lenient=True)
         except FormatError as error:
             raise SyntaxError(str(error)) from None
         header = reader.header
+        with suppress(FormatError):  # as with every plugin, it is load() that says what is damaged
+            self.info.update(reader.metadata())
         self._mode, self._size = MODES[header.color], (header.width, header.height)
         self.info.update(quality=header.quality, model=header.model)
         self._scale: int | None = 1  # None: the pixels are there

@@ -93,9 +93,16 @@ def test_verify(data: bytes) -> None:
 
 
 def test_truncated(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    for end in (3, 20, len(data) - 10):
-        with pytest.raises((UnidentifiedImageError, OSError)):
-            Image.open(io.BytesIO(data[:end])).load()
+    for end in (0, 3, 20):
+        with pytest.raises(UnidentifiedImageError):
+            Image.open(io.BytesIO(data[:end]))
+    for end in (30, len(data) // 2, len(data) - 1):  # the header is there: it opens, and load() says what is wrong
+        image = Image.open(io.BytesIO(data[:end]))
+        assert image.size == (237, 155)
+        with pytest.raises(OSError, match="cut short"):
+            image.load()
+        with pytest.raises(OSError, match="cut short"):
+            Image.open(io.BytesIO(data[:end])).verify()
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     image = Image.open(io.BytesIO(data[: len(data) * 2 // 3]))
     image.load()
