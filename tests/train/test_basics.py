@@ -163,7 +163,7 @@ def test_pca_keeps_what_lies_in_its_plane() -> None:
 def test_telling_digits_apart(digits: Digits) -> None:
     torch.manual_seed(0)
     told = torch.eye(10)[digits.train_labels] + torch.randn(600, 10) / 5
-    assert probe(told, digits.train_labels, told[:100], digits.train_labels[:100], 200) > 0.95
+    assert probe(told, digits.train_labels, told[:100], digits.train_labels[:100]) > 0.95
     assert probe(torch.randn(600, 10), digits.train_labels, told[:100], digits.train_labels[:100]) < 0.5
     assert 0.2 < purity(digits.test.flatten(1), digits.test_labels) < 1
     labels = torch.arange(100) % 10

@@ -17,7 +17,7 @@ Output = Annotated[Path, typer.Option("-o", "--output-dir", help="Folder for wei
                                       show_default=False)]
 Epochs = Annotated[int, typer.Option(min=1, help="How often all training digits are seen.")]
 Seed = Annotated[int, typer.Option(help="Of the weights and of the order of the digits.")]
-Trained = Annotated[Path, typer.Argument(help="Folder of a run of `basics vae` or `basics convae`.", show_default=False)]
+Trained = Annotated[Path, typer.Argument(help="Folder of a run of `basics ae`, `vae` or `convae`.", show_default=False)]
 
 
 @app.command()
@@ -148,10 +148,12 @@ def probe(trained: Trained, data: Data, output: Output) -> None:
     pixels, pixels_test = digits.train.flatten(1), digits.test.flatten(1)
     pairs = [tasks.few_labels(model, digits, each=100, seed=seed) for seed in range(3)]
     ours, scratch = zip(*pairs, strict=True)
-    report({"linear probe": {"latents": tasks.probe(latents, digits.train_labels, latents_test, digits.test_labels),
-                             "pixels": tasks.probe(pixels, digits.train_labels, pixels_test, digits.test_labels)},
-            "k-means purity, 10 clusters": {"latents": tasks.purity(latents_test, digits.test_labels),
-                                            "pixels": tasks.purity(pixels_test, digits.test_labels)},
+    means = latents_test[:, : model.latent]
+    linear = {"latents, mean and log-variance": tasks.probe(latents, digits.train_labels, latents_test, digits.test_labels),
+              "pixels": tasks.probe(pixels, digits.train_labels, pixels_test, digits.test_labels)}
+    clusters = {"latents, mean": tasks.purity(means, digits.test_labels),
+                "pixels": tasks.purity(pixels_test, digits.test_labels)}
+    report({"linear probe": linear, "k-means purity, 10 clusters": clusters,
             "100 labels a class, mean of 3 draws": {"fine-tuned": sum(ours) / 3, "from scratch": sum(scratch) / 3}}, output)
 
 
