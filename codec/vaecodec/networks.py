@@ -149,6 +149,9 @@ class Networks:
 
     def restore(self, task: str, y: Floats, image: Floats) -> Floats:
         """y: (m, H/16, W/16) of the damaged image, at quality 100; image: (H, W, 3 or 4) of 0 to 255. Returns (H, W, 3)."""
+        made_for = self._session(task).get_modelmeta().custom_metadata_map.get("model")
+        if made_for != self.id:
+            raise ModelError(f"{self.folder / task}.onnx: made for model {made_for}, not for {self.id}")
         image, = self._run(task, {"y": y[None], "image": image})
         return image
 

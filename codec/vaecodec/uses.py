@@ -68,7 +68,7 @@ def interpolate(
 
     from vaecodec import generate
 
-    pictures = [named(name, read, name) for name in (first, second)]
+    pictures = [plain(name) for name in (first, second)]
     frames = generate.interpolate(pictures[0], pictures[1], steps, quality, model=model, threads=threads)
     if output.suffix.lower() in (".gif", ".webp"):
         save(frames[0], output, save_all=True, append_images=frames[1:], duration=150, loop=0)
@@ -199,7 +199,7 @@ def restore(
     check(output, force)
     from vaecodec.restore import restore as mend
 
-    picture = named(image, read, image)
+    picture = plain(image)
     missing = None if mask is None else named(mask, read, mask).colors() >= 128
     if missing is not None and missing.ndim == 3:
         missing = missing.all(2)
@@ -220,7 +220,18 @@ def read(name: str) -> "Picture":
         stream = seekable(file)
         if Path(name).suffix.lower() == ".vae":
             return Picture(codec.decode_array(stream))
-        return read_picture(stream, MAX_PIXELS)
+        picture = read_picture(stream, MAX_PIXELS)
+    for note in picture.notes:
+        complain(name, f"warning: {note}")
+    return picture
+
+
+def plain(name: str) -> "Picture":
+    """A picture whose colours alone go into the output, which is said where it has more. Errors name the file."""
+    picture = named(name, read, name)
+    if picture.color not in ("L", "RGB"):
+        complain(name, "warning: of its samples, colours of 8 bits are used, and alpha is left out")
+    return picture
 
 
 def save(image: "Image.Image", path: Path, **settings: Any) -> None:

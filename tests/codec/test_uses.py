@@ -150,6 +150,9 @@ def test_restoration_that_cannot_be(photo: Image.Image, monkeypatch: pytest.Monk
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(ModelError, match="no weights for denoise"):
         restore("denoise", picture, model=str(bare))
+    (bare / "superres.onnx").write_bytes((bare / "g_s.onnx").read_bytes())
+    with pytest.raises(ModelError, match="made for model None"):
+        restore("superres", picture, model=str(bare))
 
 
 def test_filling() -> None:
@@ -187,6 +190,16 @@ def test_commands(folder: Path, photo: Image.Image) -> None:
     Image.new("1", photo.size, 1).save(folder / "mask.png")
     result = run("restore", "photo.png", "--task", "inpaint", "--mask", "mask.png", "-o", "filled.webp", cwd=folder)
     assert result.returncode == 0
+
+
+def test_what_is_left_out_is_said(folder: Path, photo: Image.Image) -> None:
+    clear = photo.copy()
+    clear.putalpha(99)
+    clear.save(folder / "clear.png")
+    result = run("restore", "clear.png", "--task", "denoise", "-o", "clean.png", cwd=folder)
+    assert result.returncode == 0 and b"clear.png: warning" in result.stderr and b"alpha" in result.stderr
+    photo.save(folder / "moving.gif", save_all=True, append_images=[photo.rotate(5)])
+    assert b"only the first of its 2 frames" in run("score", "moving.gif", cwd=folder).stderr
 
 
 def test_commands_that_fail(folder: Path, photo: Image.Image) -> None:
