@@ -49,12 +49,6 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def normalized(known: npt.NDArray[np.float32], asked: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], ...]:
-    """Both (n, features), with each feature's mean and deviation over the known ones taken out."""
-    mean, deviation = known.mean(0), known.std(0) + np.float32(1e-6)
-    return (known - mean) / deviation, (asked - mean) / deviation
-
-
 def recall(distances: npt.NDArray[np.float32]) -> float:
     """The part of the queries (rows) whose nearest known picture (column) is their own; ties are misses."""
     own = np.diagonal(distances)[:, None]
@@ -73,8 +67,7 @@ def measure(images: list[Image.Image]) -> dict[str, dict[str, float]]:
     found = {}
     for name, change in CHANGES.items():
         changed = [change(image) for image in images]
-        base, asked = normalized(known, features(changed))
-        far = np.linalg.norm(asked[:, None] - base[None], axis=2)
+        far = np.linalg.norm(features(changed)[:, None] - known[None], axis=2)
         bits = (hashes(changed)[:, None] != known_hashes[None]).sum(2).astype(np.float32)
         found[name] = {"features": recall(far), "perceptual hash": recall(bits)}
     return found

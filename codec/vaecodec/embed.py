@@ -16,6 +16,7 @@ from vaecodec.pixels import check_quality
 from vaecodec.tiling import CELL_Y, CELL_Z, Grid, cells, tile_log2
 from vaecodec.workers import Crew
 
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 LARGEST = 2**27  # pixels; the features of each cell take two bytes and a half a pixel
 
 
@@ -31,8 +32,9 @@ class Passing(Coder):
 class Embedding:
     """Features of one picture.
 
-    whole: (3 m + 2 channels of z,) float32: of each channel of y its mean, the logarithm of its root mean square, and of that
-    of its differences between neighbouring cells; of each channel of z its mean and its deviation.
+    whole: (15 m + channels of z,) float32, to be compared by Euclidean distance: of each channel of y its means in the nine
+    parts of a 3 x 3 grid, which survive other sizes and heavy compression; five quantiles, and the logarithm of its root
+    mean square, which survive crops; of each channel of z its mean.
     y: (m, ceil(H/16), ceil(W/16)) and z: (channels, ceil(H/64), ceil(W/64)), float16: those of each cell, y divided by its
     gain, so that pictures of different quality compare.
     """
@@ -78,15 +80,28 @@ def _assemble(grid: Grid, latents: list[Latents], nets: Networks, quality: float
         for target, values, cell in ((y, latent.y * gain, CELL_Y), (z, latent.z, CELL_Z)):
             top, left = box.y0 // cell, box.x0 // cell
             target[:, top : top + values.shape[1], left : left + values.shape[2]] = values
-    return Embedding(_whole(y.astype(np.float32), z.astype(np.float32)), y, z, nets.id, quality)
+    return Embedding(_whole(y, z), y, z, nets.id, quality)
 
 
-def _whole(y: Floats, z: Floats) -> Floats:
-    def level(values: Floats) -> Floats:
-        mean: Floats = np.log(np.sqrt(np.square(values).mean((1, 2))) + np.float32(0.01))
-        return mean
-
-    steps = np.concatenate([np.diff(y, axis=1, append=y[:, -1:]), np.diff(y, axis=2, append=y[:, :, -1:])], 1)
-    parts = [y.mean((1, 2)), level(y), level(steps), z.mean((1, 2)), z.std((1, 2))]
+def _whole(y: npt.NDArray[np.float16], z: npt.NDArray[np.float16]) -> Floats:
+    """The parts of `Embedding.whole`, weighted so that changed copies of training images were found best."""
+    layout, spread, level = [], [], []
+    down, across = (thirds(length) for length in y.shape[1:])
+    for channel in y:  # one by one, since large pictures have many cells
+        values = channel.astype(np.float32)
+        layout.append(down @ values @ across.T)
+        spread.append(np.quantile(values, QUANTILES))
+        level.append(np.log(np.sqrt(np.square(values).mean()) + 1))
+    parts = [np.stack(layout).reshape(-1) / 3, 0.42 * np.stack(spread).reshape(-1), 2 * np.array(level),
+             z.astype(np.float32).mean((1, 2)) / 32]
     whole: Floats = np.concatenate(parts).astype(np.float32)
     return whole
+
+
+def thirds(length: int) -> Floats:
+    """(3, length): matrix of the means over the first, second and last third, cells on a border in parts."""
+    edges = np.linspace(0, length, 4)[:, None]
+    cell = np.arange(length)
+    inside = np.clip(np.minimum(edges[1:], cell + 1) - np.maximum(edges[:-1], cell), 0, None)
+    shares: Floats = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    return shares

@@ -22,23 +22,17 @@ BASE: dict[str, Any] = {"warmup": 20, "ema": 0.99, "compile": False, "checkpoint
 ROWS: dict[str, dict[str, Any]] = {
     "base: Muon 0.01, KLT start, 8 x 256 x 256, linear decay": {},
     "Adam 0.001 for everything": {"optimizer": "adam", "lr_matrix": 0.001},
-    "RMSprop 0.0005 on the matrices": {"optimizer": "rmsprop", "lr_matrix": 0.0005},
     "Muon 0.003": {"lr_matrix": 0.003},
     "Muon 0.02": {"lr_matrix": 0.02},
     "random start": {"klt_start": False},
-    "plain blocks, as wide": {"model": {"block": "plain"}},
     "plain blocks, 4 instead of 3": {"model": {"block": "plain", "g_a_blocks": [4, 4], "g_s_blocks": [4, 4]}},
     "narrow: n 96, k 192": {"model": {"n": 96, "k": 192}},
     "wide: n 160, k 320": {"model": {"n": 160, "k": 320}},
     "blocks moved to 1/16: 2 and 4": {"model": {"g_a_blocks": [2, 4], "g_s_blocks": [2, 4]}},
-    "blocks moved to 1/8: 4 and 2": {"model": {"g_a_blocks": [4, 2], "g_s_blocks": [4, 2]}},
     "random downscale": {"downscale": True},
     "patch 128, batch 32": {"patch": 128, "batch": 32},
-    "batch 4": {"batch": 4},
     "no averaged weights": {"ema": 0.0},
-    "averaged weights, 0.999": {"ema": 0.999},
     "cosine decay": {"decay_shape": "cosine"},
-    "decay over the whole run": {"decay": 1.0},
 }
 
 
