@@ -4,6 +4,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from vaecodec.codec import decode_latents
 from vaecodec.encoding import analyse
@@ -11,7 +12,7 @@ from vaecodec.entropy import Coder, Ints, Tables
 from vaecodec.errors import FormatError
 from vaecodec.latents import Latents, walk
 from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks
-from vaecodec.picture import Picture, check_size
+from vaecodec.picture import Picture, Samples, as_picture, check_size
 from vaecodec.pixels import check_quality
 from vaecodec.tiling import CELL_Y, CELL_Z, Grid, cells, tile_log2
 from vaecodec.workers import Crew
@@ -54,8 +55,10 @@ def embed_file(data: bytes | BinaryIO, *, model: str | None = None, threads: int
     return _assemble(Grid(header.width, header.height, 1 << header.tile if header.tile else 0), latents, nets, header.quality)
 
 
-def embed(picture: Picture, quality: float = 50, *, model: str | None = None, threads: int = 0) -> Embedding:
+def embed(image: Picture | Image.Image | Samples, quality: float = 50, *, model: str | None = None,
+          threads: int = 0) -> Embedding:
     """Features of a picture: those of the .vae file that `encode` would make of it. Raises ImageError, VaecodecError."""
+    picture = as_picture(image)
     check_size(picture.width, picture.height, LARGEST)
     quality = check_quality(quality)
     tile = tile_log2(picture.width, picture.height)

@@ -7,11 +7,11 @@ from PIL import Image
 
 from vaecodec.canvas import finished
 from vaecodec.decoding import compact, synthesise
-from vaecodec.entropy import TOTAL, Coder, Ints, Tables
+from vaecodec.entropy import Coder, Ints, Tables
 from vaecodec.errors import ImageError, VaecodecError
 from vaecodec.latents import walk
 from vaecodec.networks import STEPS, Y_FRACTION
-from vaecodec.picture import Picture, Samples, check_size
+from vaecodec.picture import Picture, Samples, as_picture, check_size
 from vaecodec.pixels import check_quality
 from vaecodec.tiling import CELL_Z, Box, Grid, padded, tile_log2
 from vaecodec.workers import Crew
@@ -37,7 +37,7 @@ class Sampler(Coder):
             if self.temperature == 0:
                 positions = np.full(here.size, frequency.argmax())
             else:
-                weight = frequency if self.temperature == 1 else np.power(frequency / TOTAL, 1 / self.temperature)
+                weight = frequency if self.temperature == 1 else np.power(frequency / frequency.max(), 1 / self.temperature)
                 ends = np.cumsum(weight)
                 positions = np.searchsorted(ends, self.random.random(here.size) * ends[-1], side="right")
             drawn[here] = np.minimum(positions, frequency.size - 1) - tables.half_width[table]
@@ -48,8 +48,8 @@ def sample(width: int, height: int, seed: int = 0, quality: float = 50, temperat
            model: str | None = None, threads: int = 0) -> Image.Image:
     """A picture (RGB) drawn from the prior: z from its tables, y step by step from the context model, then g_s.
 
-    seed: the same one gives the same latents everywhere at temperature 1 or 0. quality: 1 to 100, which of the model's
-    qualities to draw at. temperature: 0 to 10. Raises VaecodecError.
+    seed: the same one gives the same latents everywhere at temperature 1 or 0; else powers of probabilities, which are floats,
+    are drawn from. quality: 1 to 100, which of the model's qualities to draw at. temperature: 0 to 10. Raises VaecodecError.
     """
     check_size(width, height, LARGEST_SAMPLE)
     if not 0 <= temperature <= 10:
@@ -82,12 +82,13 @@ def show(known: dict[int, npt.NDArray[np.integer[Any]]], grid: Grid, crew: Crew,
     return picture
 
 
-def interpolate(first: Picture, second: Picture, steps: int = 8, quality: float = 50, *, model: str | None = None,
-                threads: int = 0) -> list[Image.Image]:
+def interpolate(a: Picture | Image.Image | Samples, b: Picture | Image.Image | Samples, steps: int = 8, quality: float = 50, *,
+                model: str | None = None, threads: int = 0) -> list[Image.Image]:
     """Pictures (RGB) on the straight line between two pictures' latents, both ends included.
 
     The pictures must have the same size, at most 4 megapixels. Raises ImageError, VaecodecError.
     """
+    first, second = as_picture(a), as_picture(b)
     if (first.width, first.height) != (second.width, second.height):
         raise ImageError(f"the pictures' sizes differ: {first.width} x {first.height} and {second.width} x {second.height}")
     check_size(first.width, first.height, LARGEST)
@@ -96,9 +97,9 @@ def interpolate(first: Picture, second: Picture, steps: int = 8, quality: float 
     quality = check_quality(quality)
     nets = Crew(model, threads, False).nets
     whole = padded(Box(0, 0, first.width, first.height), CELL_Z)
-    a, b = (nets.analyse(picture.samples(whole), quality) for picture in (first, second))
+    start, end = (nets.analyse(picture.samples(whole), quality) for picture in (first, second))
     frames = []
     for share in np.linspace(0, 1, steps, dtype=np.float32):
-        samples = nets.synthesise(np.rint((a * (1 - share) + b * share) * Y_FRACTION), quality)
+        samples = nets.synthesise(np.rint((start * (1 - share) + end * share) * Y_FRACTION), quality)
         frames.append(Image.fromarray(finished(samples[: first.height, : first.width], "RGB")))
     return frames

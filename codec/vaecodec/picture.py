@@ -157,3 +157,8 @@ def alpha_plane(data: bytes, width: int, height: int, depth: int) -> Samples:
         raise
     except Exception:  # Pillow's decoders raise many kinds for damaged files
         raise ImageError("its alpha cannot be read") from None
+
+
+def as_picture(image: Picture | Image.Image | Samples) -> Picture:
+    """A picture, or one made of an image or an array as `encode` takes them. Raises ImageError."""
+    return image if isinstance(image, Picture) else Picture(image)

@@ -7,7 +7,7 @@ from vaecodec import networks
 from vaecodec.canvas import finished
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.networks import Networks
-from vaecodec.picture import Picture, Samples, check_size
+from vaecodec.picture import Picture, Samples, as_picture, check_size
 from vaecodec.tiling import CELL_Y, HALO, Box, Grid, padded
 from vaecodec.workers import Crew
 
@@ -17,13 +17,14 @@ SIDE = 512  # pixels restored at once
 REACH = 2 * HALO * CELL_Y  # as far as g_a and the synthesis see together
 
 
-def restore(task: str, picture: Picture, mask: npt.NDArray[np.bool_] | None = None, *, model: str | None = None,
-            threads: int = 0) -> Image.Image:
+def restore(task: str, image: Picture | Image.Image | Samples, mask: npt.NDArray[np.bool_] | None = None, *,
+            model: str | None = None, threads: int = 0) -> Image.Image:
     """The restored picture (RGB; alpha is not kept), of the same size; of twice the width and height for superres.
 
     task: denoise, inpaint or superres. mask: (H, W), true where pixels are missing; for inpaint alone.
     Raises ImageError for a mask of another size, ModelError where the model has no weights for the task.
     """
+    picture = as_picture(image)
     if (mask is None) == (task == "inpaint"):
         raise ImageError("inpaint needs a mask of the missing pixels" if mask is None else f"{task} takes no mask")
     if mask is not None and mask.shape != (picture.height, picture.width):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from vaecodec.decoding import compact
 from vaecodec.encoding import analyse
@@ -12,7 +13,7 @@ from vaecodec.errors import ImageError
 from vaecodec.generate import LARGEST_SAMPLE, show
 from vaecodec.latents import walk
 from vaecodec.networks import STEPS, Floats, Networks
-from vaecodec.picture import Picture, Samples, check_size
+from vaecodec.picture import Picture, Samples, as_picture, check_size
 from vaecodec.pixels import check_quality
 from vaecodec.tiling import CELL_Y, CELL_Z, Box, Grid, cells, tile_log2
 from vaecodec.workers import Crew
@@ -55,11 +56,12 @@ class Score:
     error: Floats
 
 
-def score(picture: Picture, quality: float = 50, *, model: str | None = None, threads: int = 0) -> Score:
+def score(image: Picture | Image.Image | Samples, quality: float = 50, *, model: str | None = None, threads: int = 0) -> Score:
     """Score a picture of at most 32 megapixels. quality: at which of the model's qualities. Raises ImageError, VaecodecError.
 
     The bits are the entropy model's estimate, within a per cent of what a file of that quality takes.
     """
+    picture = as_picture(image)
     check_size(picture.width, picture.height, LARGEST_SAMPLE)
     quality = check_quality(quality)
     tile = tile_log2(picture.width, picture.height)

@@ -1,6 +1,8 @@
 """The commands beyond coding: sample, interpolate, score, embed, restore. As in cli.py, heavy modules load inside them."""
 import json
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -46,7 +48,9 @@ def sample(
     check(output, force)
     from vaecodec.generate import sample as draw
 
-    save(draw(int(sides[0]), int(sides[1]), seed, quality, temperature, model=model, threads=threads), output)
+    with working("Drawing"):
+        image = draw(int(sides[0]), int(sides[1]), seed, quality, temperature, model=model, threads=threads)
+    save(image, output)
 
 
 def interpolate(
@@ -69,7 +73,8 @@ def interpolate(
     from vaecodec import generate
 
     pictures = [plain(name) for name in (first, second)]
-    frames = generate.interpolate(pictures[0], pictures[1], steps, quality, model=model, threads=threads)
+    with working("Walking"):
+        frames = generate.interpolate(pictures[0], pictures[1], steps, quality, model=model, threads=threads)
     if output.suffix.lower() in (".gif", ".webp"):
         save(frames[0], output, save_all=True, append_images=frames[1:], duration=150, loop=0)
         return
@@ -103,21 +108,25 @@ def score(
     if maps is not None:
         folder(maps)
     names = listed(files)
-    stems = [Path(name).stem for name in names]
+    mapped: set[str] = set()
 
     def one(name: str) -> None:
         picture = read(name)
         result = measure(picture, quality, model=model, threads=threads)
         if maps is not None:
+            own = Path(name).name
+            if own in mapped:
+                raise VaecodecError(f"not scored: another image of that name has its maps in {maps}")
+            mapped.add(own)
             for kind, values in (("bits", result.bits), ("excess", result.excess_bits), ("error", result.error)):
-                own = Path(name).stem if stems.count(Path(name).stem) == 1 else Path(name).name
                 path = maps / f"{own}-{kind}.png"
                 check(path, force)
                 save(Image.fromarray(heat_map(values, picture.width, picture.height)), path)
         if as_json:
             maps_of = {"bits_per_pixel": result.bits, "excess": result.excess_bits, "mse": result.error}
+            psnr = round(result.psnr, 3) if math.isfinite(result.psnr) else None
             print(json.dumps({"file": name, "bits_per_pixel": round(result.bits_per_pixel, 4),
-                              "excess": round(result.excess, 4), "psnr": round(result.psnr, 3),
+                              "excess": round(result.excess, 4), "psnr": psnr,
                               "cells": {kind: values.astype(float).round(4).tolist() for kind, values in maps_of.items()}}))
         else:
             print(f"{name}: {result.bits_per_pixel:.3f} bits per pixel under the model, {result.excess:+.3f} of them "
@@ -141,7 +150,7 @@ def embed(
 
     Example: vaecodec embed photos/ -o features.npz
     """
-    check(output, force)
+    check(output, force, image=False)
     import numpy as np
 
     from vaecodec import networks
@@ -203,7 +212,22 @@ def restore(
     missing = None if mask is None else named(mask, read, mask).colors() >= 128
     if missing is not None and missing.ndim == 3:
         missing = missing.all(2)
-    save(named(image, lambda: mend(task, picture, missing, model=model, threads=threads)), output)
+    with working("Restoring"):
+        restored = named(image, lambda: mend(task, picture, missing, model=model, threads=threads))
+    save(restored, output)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on a terminal that something is being done, and for how long."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
 
 
 def read(name: str) -> "Picture":
@@ -257,9 +281,16 @@ def named(name: str, work: Callable[..., T], *arguments: Any) -> T:
         raise VaecodecError(f"{name}: cannot be used ({error.strerror or error})") from None
 
 
-def check(path: Path, force: bool) -> None:
+def check(path: Path, force: bool, image: bool = True) -> None:
+    """Before any work: that the output can be written. image: whether it is one."""
     if path.is_file() and not force:
         raise OutputError(f"{path}: exists already; use --force to overwrite it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: its folder does not exist")
+    if image:
+        from vaecodec.pixels import image_kind
+
+        named(str(path), image_kind, path.suffix)
 
 
 def folder(path: Path) -> None:
@@ -294,7 +325,7 @@ def each(names: list[str], work: Callable[[str], None], title: str, go_on: bool 
 
     failed = False
     console = Console(stderr=True)
-    for name in track(names, title, console=console, disable=len(names) == 1 or not console.is_terminal, transient=True):
+    for name in track(names, title, console=console, disable=not console.is_terminal, transient=True):
         try:
             named(name, work, name)
         except VaecodecError as error:

@@ -33,6 +33,7 @@ def test_samples_come_from_the_prior() -> None:
     # What the prior draws costs what the prior says, on average: the score finds no bits that were not expected.
     found = [score(Picture(sample(256, 256, seed))) for seed in range(4)]
     assert abs(np.mean([s.excess / s.bits_per_pixel for s in found])) < 0.15
+    assert np.asarray(sample(64, 64, temperature=1e-9)).std() < 100  # the likeliest, not the rarest
     calm = score(Picture(sample(256, 256, 0, temperature=0.3)))
     assert calm.bits_per_pixel < 0.7 * np.mean([s.bits_per_pixel for s in found])
 
@@ -222,6 +223,8 @@ def test_commands_that_fail(folder: Path, photo: Image.Image) -> None:
     fails("score", "broken.png", "photo.png", "?broken.png")
     fails("score", "missing.png", "?missing.png")
     fails("embed", "broken.png", "-o", "f.npz", "?broken.png")
+    fails("embed", "photo.png", "-o", "none/f.npz", "?none", "?folder")
+    fails("restore", "photo.png", "--task", "denoise", "-o", "r.xyz", "?r.xyz")
     fails("restore", "photo.png", "--task", "sharpen", "-o", "r.png", "?sharpen", code=2)
     fails("restore", "photo.png", "--task", "inpaint", "-o", "r.png", "?--mask", code=2)
     fails("restore", "broken.png", "--task", "denoise", "-o", "r.png", "?broken.png")

@@ -8,11 +8,15 @@ import torch
 from PIL import Image
 
 from conftest import kodak_crop
+from vaecodec import networks
+from vaecodec.errors import VaecodecError
 from vaecodec.restore import HINTS
+from vaecodec_train.checkpoint import load_model
+from vaecodec_train.cli import restore
 from vaecodec_train.config import from_dict
 from vaecodec_train.data import Dataset, open_dataset
 from vaecodec_train.model import Codec
-from vaecodec_train.restore import TASKS, Restorer, tensors, train, write
+from vaecodec_train.restore import TASKS, Restorer, same_encoder, tensors, train, write
 
 MODEL = {"n": 16, "k": 24, "m": 32, "z": 8, "p": 16, "g_a_blocks": [1, 1], "g_s_blocks": [1, 1], "anchors": 4, "bypass": True}
 
@@ -72,3 +76,21 @@ def test_damage() -> None:
     blurred = TASKS["superres"](np.asarray(kodak_crop(1, 96, 64)), rng)
     half = kodak_crop(1, 96, 64).resize((48, 32), Image.Resampling.BICUBIC).resize((96, 64), Image.Resampling.BICUBIC)
     assert np.array_equal(blurred, np.asarray(half))
+
+
+def test_weights_of_the_shipped_model() -> None:
+    weights = Path(__file__).parents[2] / "train" / "weights"
+    assert same_encoder(load_model(weights / "d02043bc.safetensors")[0], networks.load("d02043bc"))
+    other, _ = load_model(weights / "d02043bc.safetensors")
+    with torch.no_grad():
+        other.g_a.stem.weight *= 1.2
+    assert not same_encoder(other, networks.load("d02043bc"))
+    assert not same_encoder(codec(), networks.load("d02043bc"))
+
+
+def test_outputs_are_checked_before_the_training(dataset: Dataset, tmp_path: Path) -> None:
+    weights = Path(__file__).parents[2] / "train" / "weights" / "d02043bc.safetensors"
+    (tmp_path / "there.onnx").write_bytes(b"")
+    for output, reason in ((tmp_path / "there.onnx", "--force"), (tmp_path / "none" / "x.onnx", "folder")):
+        with pytest.raises(VaecodecError, match=reason):
+            restore("denoise", weights, [tmp_path], "d02043bc", 30, output)

@@ -1,8 +1,10 @@
 """The `vaecodec-train` command."""
 import dataclasses
 import json
+import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,7 +86,7 @@ def finetune(
 ) -> None:
     """Adapt a model to your own kind of images: the same networks, trained on from these weights.
 
-    Example: vaecodec-train finetune train/weights/default.safetensors --data scans/ -o runs/scans
+    Example: vaecodec-train finetune train/weights/d02043bc.safetensors --data scans/ -o runs/scans
     """
     from vaecodec.batch import images_in
     from vaecodec_train.checkpoint import load_model
@@ -161,25 +163,30 @@ def restore(
     minutes: Annotated[float, typer.Option(min=0.01, help="Of processor time, over all cores.")] = 30,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.",
                                                 show_default="TASK.onnx in the model's folder")] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")] = False,
     cache: Cache = None,
 ) -> None:
     """Adapt a model's synthesis to give pictures without noise, without holes, or with twice the resolution.
 
-    Example: vaecodec-train restore denoise train/weights/default.safetensors --data photos/ --minutes 30
+    Example: vaecodec-train restore denoise train/weights/d02043bc.safetensors --data photos/ -o denoise.onnx
     """
     from vaecodec import networks
     from vaecodec_train.checkpoint import load_model
     from vaecodec_train.data import open_dataset
-    from vaecodec_train.restore import TASKS, write
+    from vaecodec_train.restore import TASKS, same_encoder, write
     from vaecodec_train.restore import train as adapt
 
     if task not in TASKS:
         raise typer.BadParameter(f"the task is one of {', '.join(TASKS)}, not '{task}'")
     nets = networks.load(model)
     codec, _ = load_model(weights)
-    if codec.config.m != nets.m:
+    if not same_encoder(codec, nets):
         raise VaecodecError(f"{weights}: not the weights of model {nets.id}; name theirs with --model")
     path = output or nets.folder / f"{task}.onnx"
+    if path.exists() and not force:
+        raise VaecodecError(f"{path}: exists already; use --force to overwrite it, or -o to write another file")
+    if not os.access(path.parent, os.W_OK):
+        raise VaecodecError(f"{path}: its folder does not exist or cannot be written to")
     dataset = open_dataset(data, cache or Path("runs/cache"), 256, 24)
     restorer, figures = adapt(task, codec, dataset, minutes)
     write(restorer, path, nets.id, figures)
@@ -214,6 +221,7 @@ def evaluate(
 
 def main() -> None:
     """Entry point: usage errors exit with 2, everything else that fails with 1, and nothing shows a traceback."""
+    warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")  # of a library that we import
     try:
         app()
     except VaecodecError as error:

@@ -14,6 +14,8 @@ from onnx import TensorProto
 from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor, nn
 
+from vaecodec.networks import Networks
+from vaecodec.pixels import write_file
 from vaecodec.restore import HINTS, fill_masked
 from vaecodec_train import graphs, optim
 from vaecodec_train.config import TrainConfig
@@ -167,6 +169,18 @@ def measure(model: Restorer, task: str, dataset: Dataset) -> tuple[float, float]
     return float(means[0]), float(means[1])
 
 
+@torch.no_grad()
+def same_encoder(codec: Codec, nets: Networks) -> bool:
+    """Whether the runtime's g_a is this codec's (whose weights it has as float16)."""
+    if codec.config.m != nets.m:
+        return False
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.float32)
+    x, top = torch.from_numpy(image).permute(2, 0, 1)[None] / 255, torch.ones(1)
+    y = codec.g_a(x, codec.at_quality(codec.log_gain_a, top).exp()) * codec.at_quality(codec.log_gain_y, top).exp()
+    expected = y[0].numpy()
+    return bool(np.abs(nets.analyse(image, 100) - expected).max() < 0.05 * np.abs(expected).max())
+
+
 def write(model: Restorer, path: Path, model_id: str, figures: dict[str, Any]) -> None:
     """An ONNX graph for the runtime: y (as g_a gives it at quality 100) and the damaged image -> the restored image."""
     g, g_s = graphs.Graph(figures["task"]), model.g_s
@@ -190,4 +204,4 @@ def write(model: Restorer, path: Path, model_id: str, figures: dict[str, Any]) -
     g.output(graphs.pixels_of_cells(g, x), "restored", TensorProto.FLOAT, 3)
     stored = onnx.load_from_string(g.finish())
     onnx.helper.set_model_props(stored, {"model": model_id, **{name: str(value) for name, value in figures.items()}})
-    path.write_bytes(stored.SerializeToString())
+    write_file(path, stored.SerializeToString())
