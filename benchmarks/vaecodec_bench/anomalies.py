@@ -117,7 +117,7 @@ def measure(images: list[Pixels]) -> dict[str, dict[str, dict[str, float]]]:
                 whole.setdefault(damage, {}).setdefault(detector, []).append(value)
             h, w = (length // CELL_Y for length in image.shape[:2])
             hit = patches(shown != image).any(2)
-            if damage and not hit.all():
+            if "blocks" in damage:
                 for detector, of_cells in maps.items():
                     inner = of_cells[:h, :w]
                     cells.setdefault(damage, {}).setdefault(detector, []).append(auroc(inner[~hit], inner[hit]))
