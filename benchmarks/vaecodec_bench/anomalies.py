@@ -22,8 +22,8 @@ def blocks(shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[slice
     return [(slice(y, y + SIDE), slice(x, x + SIDE)) for y, x in corners]
 
 
-def noisy(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return np.clip(np.rint(image + rng.normal(0, 25, image.shape)), 0, 255).astype(np.uint8)
+def noisy(image: Pixels, rng: np.random.Generator, sigma: float = 25) -> Pixels:
+    return np.clip(np.rint(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
 
 
 def paste(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
@@ -115,9 +115,9 @@ def measure(images: list[Pixels]) -> dict[str, dict[str, dict[str, float]]]:
             values, maps = look(shown, pca)
             for detector, value in values.items():
                 whole.setdefault(damage, {}).setdefault(detector, []).append(value)
-            h, w = (length // CELL_Y for length in image.shape[:2])
-            hit = patches(shown != image).any(2)
             if "blocks" in damage:
+                hit = patches(shown != image).any(2)
+                h, w = hit.shape
                 for detector, of_cells in maps.items():
                     inner = of_cells[:h, :w]
                     cells.setdefault(damage, {}).setdefault(detector, []).append(auroc(inner[~hit], inner[hit]))

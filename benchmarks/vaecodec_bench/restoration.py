@@ -7,8 +7,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from vaecodec.pixels import read_image, read_picture
-from vaecodec.restore import fill_masked, restore
+from vaecodec.restore import HINTS, fill_masked, restore
 from vaecodec.search import psnr
+from vaecodec_bench.anomalies import noisy
 
 Pixels = npt.NDArray[np.uint8]
 SIGMA, MISSING, BLOCK = 25, 0.2, 16
@@ -19,8 +20,7 @@ def damaged(task: str, image: Image.Image, seed: int, folder: Path) -> tuple[Pat
     rng = np.random.default_rng(seed)
     path, mask = folder / f"{task}-{seed}.png", None
     if task == "denoise":
-        noisy = np.asarray(image) + rng.normal(0, SIGMA, (image.height, image.width, 3))
-        shown = Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+        shown = Image.fromarray(noisy(np.asarray(image), rng, SIGMA))
     elif task == "superres":
         shown = image.resize((image.width // 2, image.height // 2), Image.Resampling.BICUBIC)
     else:
@@ -53,7 +53,7 @@ def measure(images: list[Path], folder: Path) -> dict[str, dict[str, float]]:
     for seed, name in enumerate(images):
         whole = read_image(name).convert("RGB")
         original = whole.crop((0, 0, whole.width // 2 * 2, whole.height // 2 * 2))
-        for task in ("denoise", "inpaint", "superres"):
+        for task in HINTS:
             path, mask_path = damaged(task, original, seed, folder)
             mask = None if mask_path is None else np.asarray(Image.open(mask_path).convert("L")) > 0
             with path.open("rb") as file:

@@ -17,6 +17,7 @@ from vaecodec.errors import VaecodecError
 from vaecodec.generate import interpolate, sample
 from vaecodec.picture import Picture
 from vaecodec.pixels import read_image
+from vaecodec.restore import HINTS
 from vaecodec.score import heat_map, score
 from vaecodec_bench import anomalies, duplicates, restoration
 from vaecodec_bench.docs import rewrite, table
@@ -56,7 +57,7 @@ def heat(image: Image.Image, other: Image.Image, folder: Path) -> None:
 def triptychs(original: Image.Image, number: int, folder: Path) -> None:
     """A detail of the damaged, the restored and the original picture, for each task."""
     box = (150, 200, 406, 392)
-    for task in ("denoise", "inpaint", "superres"):
+    for task in HINTS:
         damaged, restored = (Image.open(folder / f"{task}-{number}{end}.png").convert("RGB") for end in ("", "-restored"))
         if damaged.size != original.size:
             damaged = damaged.resize(original.size, Image.Resampling.BICUBIC)

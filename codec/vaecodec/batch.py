@@ -54,11 +54,16 @@ def pair_up(paths: list[str], folder: Path | None, suffix: str, only: str | None
         if output in sources:
             raise VaecodecError(f"{sources[output]} and {name} would both be written to {output}")
         sources[output] = name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VaecodecError(f"{folder}: cannot be created ({error.strerror})") from None
+    make_folder(folder)
     return pairs
+
+
+def make_folder(path: Path) -> None:
+    """With its parents, unless it is there. Raises VaecodecError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VaecodecError(f"{path}: cannot be created ({error.strerror})") from None
 
 
 def images_in(folder: Path, only: str | None) -> list[str]:

@@ -11,6 +11,7 @@ from vaecodec import __version__, uses
 from vaecodec.batch import Converted, byte_count, complain, open_input, pair_up, run, seekable
 from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import VaecodecError
+from vaecodec.uses import Force, Model, Threads
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
                   context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,8 +21,6 @@ Paths = Annotated[list[str], typer.Argument(help="INPUT OUTPUT, or INPUT... with
 OutputDir = Annotated[Path | None, typer.Option("-o", "--output-dir", help="Write one file per input into this folder. "
                                                 "Inputs may be folders.", metavar="DIR", show_default=False)]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures of more pixels than this.")]
-Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads of the inference engine; 0 is one a core.")]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
@@ -45,7 +44,7 @@ def encode(
     progressive: Annotated[bool, typer.Option("--progressive", help="Order the bits so that every beginning of the file "
                                               "shows the whole picture.")] = False,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile, EXIF and XMP.")] = False,
-    model: Annotated[str | None, typer.Option(help="Id or folder of a model.", show_default="the packaged one")] = None,
+    model: Model = None,
     threads: Threads = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
     force: Force = False,
@@ -192,7 +191,7 @@ def info(
 def bench(
     folder: Annotated[Path, typer.Argument(help="Folder of images.", metavar="DIR", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output-dir", help="Folder of the report.", metavar="DIR")] = Path("report"),
-    model: Annotated[str | None, typer.Option(help="Id or folder of a model.", show_default="the packaged one")] = None,
+    model: Model = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure speed and memory instead of quality.")] = False,
     metrics: Annotated[str, typer.Option(help="Which metrics, separated by commas.")] = "psnr,ms-ssim,ssimulacra2",
     pictures: Annotated[int, typer.Option(min=0, help="How many images the report shows side by side.")] = 3,

@@ -13,7 +13,7 @@ from vaecodec.errors import FormatError, ImageError
 from vaecodec.latents import Latents, least_bits, walk
 from vaecodec.networks import Networks
 from vaecodec.picture import Samples, alpha_plane
-from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, cells, padded
+from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, cells, grid_of, padded
 from vaecodec.workers import Crew
 
 WIDE = 26  # tables from this index on have a scale above 2
@@ -37,7 +37,7 @@ class Tiles:
 
     def __post_init__(self) -> None:
         header = self.reader.header
-        self.grid = Grid(header.width, header.height, 1 << header.tile if header.tile else 0)
+        self.grid = grid_of(header.width, header.height, header.tile)
         self.chunks, self.alpha_chunks = self.reader.coded(), self.reader.alpha()
         if self.lenient:
             if not any(chunk.at < self.reader.size for chunk in self.chunks):

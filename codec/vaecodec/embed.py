@@ -14,7 +14,7 @@ from vaecodec.latents import Latents, walk
 from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks
 from vaecodec.picture import Picture, Samples, as_picture, check_size
 from vaecodec.pixels import check_quality
-from vaecodec.tiling import CELL_Y, CELL_Z, Grid, cells, tile_log2
+from vaecodec.tiling import CELL_Y, CELL_Z, Grid, cells, grid_of
 from vaecodec.workers import Crew
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -52,7 +52,7 @@ def embed_file(data: bytes | BinaryIO, *, model: str | None = None, threads: int
     header, latents, nets = decode_latents(data, model=model, threads=threads)
     if header.width * header.height > LARGEST:
         raise FormatError(f"{header.width} x {header.height} pixels are more than the {LARGEST} allowed")
-    return _assemble(Grid(header.width, header.height, 1 << header.tile if header.tile else 0), latents, nets, header.quality)
+    return _assemble(grid_of(header.width, header.height, header.tile), latents, nets, header.quality)
 
 
 def embed(image: Picture | Image.Image | Samples, quality: float = 50, *, model: str | None = None,
@@ -61,16 +61,15 @@ def embed(image: Picture | Image.Image | Samples, quality: float = 50, *, model:
     picture = as_picture(image)
     check_size(picture.width, picture.height, LARGEST)
     quality = check_quality(quality)
-    tile = tile_log2(picture.width, picture.height)
-    grid = Grid(picture.width, picture.height, 1 << tile if tile else 0)
-    crew = Crew(model, threads, bool(tile))
+    grid = grid_of(picture.width, picture.height)
+    crew = Crew(model, threads, len(grid.tiles) > 1)
 
     def one(number: int) -> Latents:
         box = grid.box(number)
         y, _ = analyse(picture, box, crew.nets, quality)
         return walk(crew.nets, quality, (box.height, box.width), [Passing()] * (STEPS + 1), (y, crew.nets.hyper_analyse(y)))
 
-    return _assemble(grid, list(crew.map(one, range(grid.columns * grid.rows))), crew.nets, quality)
+    return _assemble(grid, list(crew.map(one, grid.tiles)), crew.nets, quality)
 
 
 def _assemble(grid: Grid, latents: list[Latents], nets: Networks, quality: float) -> Embedding:

@@ -9,7 +9,7 @@ from vaecodec.entropy import Encoder
 from vaecodec.latents import walk
 from vaecodec.networks import Floats, Networks
 from vaecodec.picture import Picture, alpha_bytes
-from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, padded, tile_log2
+from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, grid_of, padded, tile_log2
 from vaecodec.workers import Crew
 
 CHECK = struct.Struct("<I")  # CRC-32 of a tile's latents
@@ -21,7 +21,7 @@ def encode_picture(picture: Picture, quality: float, crew: Crew, progressive: bo
     tile = tile_log2(picture.width, picture.height)
     coding = BY_STEP if progressive and tile else BY_TILE  # the bits of a single tile come step by step anyway
     header = Header(picture.width, picture.height, picture.color, quality, nets.id, tile, coding)
-    grid = Grid(picture.width, picture.height, 1 << tile if tile else 0)
+    grid = grid_of(picture.width, picture.height, tile)
     chunks = [] if strip else container.pack_metadata(picture.metadata)
     tiles: list[list[bytes]] = []
     for block in crew.map(lambda box: encode_block(picture, box, grid, header, nets),

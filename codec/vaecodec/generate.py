@@ -13,7 +13,7 @@ from vaecodec.latents import walk
 from vaecodec.networks import STEPS, Y_FRACTION
 from vaecodec.picture import Picture, Samples, as_picture, check_size
 from vaecodec.pixels import check_quality
-from vaecodec.tiling import CELL_Z, Box, Grid, padded, tile_log2
+from vaecodec.tiling import CELL_Z, Box, Grid, grid_of, padded
 from vaecodec.workers import Crew
 
 LARGEST = 2**22  # pixels of a picture that is taken in one piece
@@ -57,17 +57,15 @@ def sample(width: int, height: int, seed: int = 0, quality: float = 50, temperat
     if not 0 <= seed < 2**63:
         raise VaecodecError("seed must be between 0 and 2^63 - 1")
     quality = check_quality(quality)
-    tile = tile_log2(width, height)
-    grid = Grid(width, height, 1 << tile if tile else 0)
-    crew = Crew(model, threads, bool(tile))
-    tiles = range(grid.columns * grid.rows)
+    grid = grid_of(width, height)
+    crew = Crew(model, threads, len(grid.tiles) > 1)
 
     def draw(number: int) -> npt.NDArray[np.integer[Any]]:
         box = grid.box(number)
         sampler = Sampler([seed, number], temperature)
         return compact(walk(crew.nets, quality, (box.height, box.width), [sampler] * (STEPS + 1)).y)
 
-    known = dict(zip(tiles, crew.map(draw, tiles), strict=True))
+    known = dict(zip(grid.tiles, crew.map(draw, grid.tiles), strict=True))
     return Image.fromarray(show(known, grid, crew, quality))
 
 

@@ -15,7 +15,7 @@ from vaecodec.latents import walk
 from vaecodec.networks import STEPS, Floats, Networks
 from vaecodec.picture import Picture, Samples, as_picture, check_size
 from vaecodec.pixels import check_quality
-from vaecodec.tiling import CELL_Y, CELL_Z, Box, Grid, cells, tile_log2
+from vaecodec.tiling import CELL_Y, CELL_Z, Box, cells, grid_of
 from vaecodec.workers import Crew
 
 # Heat maps go from black over violet and orange to white.
@@ -64,12 +64,10 @@ def score(image: Picture | Image.Image | Samples, quality: float = 50, *, model:
     picture = as_picture(image)
     check_size(picture.width, picture.height, LARGEST_SAMPLE)
     quality = check_quality(quality)
-    tile = tile_log2(picture.width, picture.height)
-    grid = Grid(picture.width, picture.height, 1 << tile if tile else 0)
-    crew = Crew(model, threads, bool(tile))
+    grid = grid_of(picture.width, picture.height)
+    crew = Crew(model, threads, len(grid.tiles) > 1)
     rows, columns = cells(picture.height, CELL_Y), cells(picture.width, CELL_Y)
     costs = np.zeros((rows, columns), np.complex64)
-    tiles = range(grid.columns * grid.rows)
 
     def measure(number: int) -> npt.NDArray[np.integer[Any]]:
         box = grid.box(number)
@@ -78,7 +76,7 @@ def score(image: Picture | Image.Image | Samples, quality: float = 50, *, model:
         costs[top : top + found.shape[0], left : left + found.shape[1]] = found
         return compact(y)
 
-    known = dict(zip(tiles, crew.map(measure, tiles), strict=True))
+    known = dict(zip(grid.tiles, crew.map(measure, grid.tiles), strict=True))
     decoded = show(known, grid, crew, quality)
     squares = np.square(picture.samples(grid.picture).astype(np.float32) - decoded).mean(2)
     padding = ((0, rows * CELL_Y - picture.height), (0, columns * CELL_Y - picture.width))

@@ -64,6 +64,11 @@ class Grid:
         return cells(self.height, self.side) if self.side else 1
 
     @property
+    def tiles(self) -> range:
+        """The tiles' numbers."""
+        return range(self.columns * self.rows)
+
+    @property
     def picture(self) -> Box:
         return Box(0, 0, self.width, self.height)
 
@@ -98,3 +103,9 @@ class Grid:
 def tile_log2(width: int, height: int) -> int:
     """The header's tile code for a picture of this size."""
     return 0 if width * height <= WHOLE else TILE_LOG2
+
+
+def grid_of(width: int, height: int, tile: int | None = None) -> Grid:
+    """The tiles of a picture, by the header's tile code; None: by that of a new file."""
+    code = tile_log2(width, height) if tile is None else tile
+    return Grid(width, height, 1 << code if code else 0)

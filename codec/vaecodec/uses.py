@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from vaecodec.batch import OutputError, complain, images_in, open_input, seekable
+from vaecodec.batch import OutputError, complain, images_in, make_folder, open_input, seekable
 from vaecodec.errors import VaecodecError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="The file to write.
 Quality = Annotated[float, typer.Option("-Q", "--quality", min=1, max=100, help="At which of the model's qualities.")]
 Model = Annotated[str | None, typer.Option(help="Id or folder of a model.", show_default="the packaged one")]
 Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads of the inference engine; 0 is one a core.")]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 
 
 def sample(
@@ -106,7 +106,7 @@ def score(
     from vaecodec.score import score as measure
 
     if maps is not None:
-        folder(maps)
+        make_folder(maps)
     names = listed(files)
     mapped: set[str] = set()
 
@@ -201,7 +201,9 @@ def restore(
 
     Example: vaecodec restore noisy.png --task denoise -o clean.png
     """
-    if task not in ("denoise", "inpaint", "superres"):
+    from vaecodec.restore import HINTS
+
+    if task not in HINTS:
         raise typer.BadParameter(f"--task takes denoise, inpaint or superres, not '{task[:40]}'")
     if (mask is not None) != (task == "inpaint"):
         raise typer.BadParameter("--task inpaint needs a --mask" if mask is None else f"--task {task} takes no --mask")
@@ -291,13 +293,6 @@ def check(path: Path, force: bool, image: bool = True) -> None:
         from vaecodec.pixels import image_kind
 
         named(str(path), image_kind, path.suffix)
-
-
-def folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VaecodecError(f"{path}: cannot be created ({error.strerror})") from None
 
 
 def listed(files: Iterable[str]) -> list[str]:

@@ -169,6 +169,17 @@ def analysis(g_a: Analysis) -> bytes:
     return g.finish()
 
 
+def unfold(g: Graph, y: str, g_s: Synthesis) -> str:
+    """Synthesis.unfold: y divided by its gain -> (1, n, 2h, 2w)."""
+    x = g.float_conv(y, g_s.stem)
+    for block in g_s.coarse:
+        x = float_block(g, x, block)
+    x = g.float_conv(x, g_s.up.conv)
+    if g_s.bypass is not None:
+        x = g.op("Add", x, g.float_conv(y, g_s.bypass.conv))
+    return g.shuffle(x)
+
+
 def synthesis(g_s: Synthesis) -> bytes:
     """g_s.onnx: y (1, m, h, w) in 1/64, gain, gain_y -> image (16h, 16w, 3), about 0 to 255."""
     n, m = g_s.head.in_channels, g_s.stem.in_channels
@@ -176,14 +187,7 @@ def synthesis(g_s: Synthesis) -> bytes:
     y = g.input("y", TensorProto.FLOAT, [1, m, "h", "w"])
     gain = g.input("gain", TensorProto.FLOAT, [1, n, 1, 1])
     gain_y = g.input("gain_y", TensorProto.FLOAT, [1, m, 1, 1])
-    y = g.op("Mul", y, gain_y)
-    x = g.float_conv(y, g_s.stem)
-    for block in g_s.coarse:
-        x = float_block(g, x, block)
-    x = g.float_conv(x, g_s.up.conv)
-    if g_s.bypass is not None:
-        x = g.op("Add", x, g.float_conv(y, g_s.bypass.conv))
-    x = g.op("Mul", g.shuffle(x), gain)
+    x = g.op("Mul", unfold(g, g.op("Mul", y, gain_y), g_s), gain)
     # A depthwise identity: its output has the engine's blocked layout, which all that follows then keeps.
     x = g.op("Conv", x, g.const(np.ones((n, 1, 1, 1), np.float32)), kernel_shape=[1, 1], group=n)
     for block in g_s.fine:

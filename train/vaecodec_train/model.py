@@ -147,11 +147,13 @@ class Synthesis(nn.Module):
         self.head = conv1x1(c.n, 192)
         self.bypass = Up(c.m, c.n) if c.bypass else None
 
+    def unfold(self, y: Tensor) -> Tensor:
+        """What the fine blocks start from, without its gain: (B, n, H/8, W/8)."""
+        fine: Tensor = self.up(self.coarse(self.stem(y)))
+        return fine if self.bypass is None else fine + self.bypass(y)
+
     def forward(self, y: Tensor, gain: Tensor) -> Tensor:
-        fine = self.up(self.coarse(self.stem(y)))
-        if self.bypass is not None:
-            fine = fine + self.bypass(y)
-        return F.pixel_shuffle(self.head(self.fine(fine * gain)), 8) + 0.5
+        return F.pixel_shuffle(self.head(self.fine(self.unfold(y) * gain)), 8) + 0.5
 
 
 class RoundSTE(torch.autograd.Function):

@@ -53,10 +53,7 @@ class Restorer(nn.Module):
         with torch.no_grad():
             y = self.g_a(x[:, :3], self.gain_a)
         seen = F.pixel_unshuffle(x - 0.5, 8)
-        fine = self.g_s.up(self.g_s.coarse(self.g_s.stem(y)))
-        if self.g_s.bypass is not None:
-            fine = fine + self.g_s.bypass(y)
-        fine = self.g_s.fine(fine * self.gain_s + self.see(seen))
+        fine = self.g_s.fine(self.g_s.unfold(y) * self.gain_s + self.see(seen))
         return F.pixel_shuffle(self.g_s.head(fine) + self.keep(seen), 8) + 0.5
 
 
@@ -189,13 +186,7 @@ def write(model: Restorer, path: Path, model_id: str, figures: dict[str, Any]) -
     order = np.arange(64 * model.channels).reshape(model.channels, 64).T.reshape(-1)
     seen = graphs.cells_of_8(g, image, model.channels)
     y = g.op("Div", y, g.const(model.gain_y.numpy()))
-    x = g.float_conv(y, g_s.stem)
-    for block in g_s.coarse:
-        x = graphs.float_block(g, x, block)
-    x = g.float_conv(x, g_s.up.conv)
-    if g_s.bypass is not None:
-        x = g.op("Add", x, g.float_conv(y, g_s.bypass.conv))
-    x = g.op("Mul", g.shuffle(x), g.const(model.gain_s.numpy()))
+    x = g.op("Mul", graphs.unfold(g, y, g_s), g.const(model.gain_s.numpy()))
     x = g.op("Add", x, g.float_conv(seen, model.see, columns=order))
     for block in g_s.fine:
         x = graphs.float_block(g, x, block)

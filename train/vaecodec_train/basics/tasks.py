@@ -4,20 +4,11 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
+from vaecodec_bench.anomalies import auroc
 from vaecodec_train.basics.digits import Digits
 from vaecodec_train.basics.fit import fit
 from vaecodec_train.basics.judge import accuracy, train_classifier
 from vaecodec_train.basics.models import Autoencoder, ConvolutionalAutoencoder
-
-
-def auroc(normal: Tensor, odd: Tensor) -> float:
-    """Probability that an odd one scores above a normal one, ties counting half (the area under the ROC curve)."""
-    scores = torch.cat([normal, odd]).double()
-    _, inverse, counts = torch.unique(scores, return_inverse=True, return_counts=True)
-    ends = counts.cumsum(0).double()
-    ranks = (ends - (counts - 1) / 2)[inverse]  # from 1, the mean of those of equal scores
-    n = len(normal)
-    return float((ranks[n:].sum() - len(odd) * (len(odd) + 1) / 2) / (n * len(odd)))
 
 
 class Pca:
@@ -56,8 +47,8 @@ def one_class(digits: Digits, digit: int, epochs: int, components: int = 32, lat
     with torch.no_grad():
         pairs = [[relative(images, shown(images)) for images in torch.split(digits.test, 1000)]
                  for shown in (model.reconstruct, pca.reconstruct)]
-    normal = digits.test_labels == digit
-    ours, theirs = (torch.cat(scores) for scores in pairs)
+    normal = (digits.test_labels == digit).numpy()
+    ours, theirs = (torch.cat(scores).double().numpy() for scores in pairs)
     return auroc(ours[normal], ours[~normal]), auroc(theirs[normal], theirs[~normal])
 
 
