@@ -48,14 +48,8 @@ def pair_up(paths: list[str], folder: Path | None, suffix: str, only: str | None
         if name == "-":
             raise typer.BadParameter("standard input has no name to write under in a folder; use: - OUTPUT")
         inputs += images_in(Path(name), only) if Path(name).is_dir() else [name]
-    pairs: Pairs = [(name, str(folder / (Path(name).stem + suffix))) for name in inputs]
-    sources: dict[str, str] = {}
-    for name, output in pairs:
-        if output in sources:
-            raise VaecodecError(f"{sources[output]} and {name} would both be written to {output}")
-        sources[output] = name
     make_folder(folder)
-    return pairs
+    return [(name, str(folder / (Path(name).stem + suffix))) for name in inputs]
 
 
 def make_folder(path: Path) -> None:
@@ -150,8 +144,11 @@ def run(pairs: Pairs, convert: Callable[[BinaryIO, str], Converted], force: bool
 
     console, failed, partial = Console(stderr=True, highlight=False), False, False
     silent = quiet or len(pairs) == 1
+    sources: dict[str, str] = {}
     for name, output in track(pairs, "", console=console, disable=silent, transient=True):
         try:
+            if (source := sources.setdefault(output, name)) != name:
+                raise VaecodecError(f"would be written to {output}, where {source} goes")
             if output != "-" and Path(output).is_file() and name != "-" and Path(name).exists() and Path(output).samefile(name):
                 raise OutputError("is the input itself")
             if output != "-" and not force and Path(output).is_file():

@@ -2,7 +2,6 @@
 import numpy as np
 from PIL import Image
 
-from vaecodec.errors import FormatError
 from vaecodec.picture import PLAIN_MODES, Samples, cut
 from vaecodec.tiling import Box
 
@@ -59,24 +58,25 @@ class Canvas:
         return cut(self.content, box)
 
 
-def fill(canvas: Canvas, boxes: list[Box]) -> None:
-    """Paint each box from the lines around it, weighted by their nearness; those with no good neighbour yet wait for others.
-
-    Raises FormatError where nothing is good.
-    """
+def fill(canvas: Canvas, boxes: list[Box], channels: slice) -> bool:
+    """Paint some channels of each box from the lines around it, weighted by their nearness; boxes with no good neighbour yet
+    wait for others. False where nothing is good."""
     waiting, whole = list(boxes), Box(0, 0, *canvas.size)
     while waiting:
         ready = [box for box in waiting if any(_good(line, whole, waiting) for line, _ in _sides(box))]
         if not ready:
-            raise FormatError("damaged: nothing of the picture is left")
+            return False
         for box in ready:
             total, weights = np.zeros(1), np.zeros((box.height, box.width, 1))
             for line, weight in _sides(box):
                 if _good(line, whole, waiting):
-                    total = total + canvas.get(line).astype(float) * weight
+                    total = total + canvas.get(line)[:, :, channels].astype(float) * weight
                     weights = weights + weight
-            canvas.put(box.x0, box.y0, np.rint(total / weights).astype(canvas.get(Box(0, 0, 1, 1)).dtype))
+            painted = canvas.get(box).copy()
+            painted[:, :, channels] = np.rint(total / weights)
+            canvas.put(box.x0, box.y0, painted)
         waiting = [box for box in waiting if box not in ready]
+    return True
 
 
 def _good(line: Box, whole: Box, bad: list[Box]) -> bool:

@@ -117,18 +117,18 @@ def decode(
         from vaecodec.pixels import image_kind, save_image
 
         file_kind = image_kind(kind if output == "-" else Path(output).suffix)
-        canvas, info = decode_canvas(seekable(file), region=box, scale=factors[scale], lenient=preview or best_effort,
-                                     model=model, threads=threads, max_pixels=max_pixels)
+        canvas, info = decode_canvas(seekable(file), region=box, scale=factors[scale], best_effort=best_effort,
+                                     preview=preview, model=model, threads=threads, max_pixels=max_pixels)
         width, height = canvas.size
-        notes = []
-        if preview:
-            notes.append(f"preview of {100 * info['share']:.1f} % of the file")
-        elif info.get("damaged"):
-            count = len(info["damaged"])
+        notes = [f"preview of {100 * info['share']:.1f} % of the file"] if preview else []
+        damaged, lost = info.get("damaged", []), info.get("lost", [])
+        if damaged:
+            count = len(damaged)
             notes.append(f"{count} damaged tile{'s were' if count > 1 else ' was'} filled in: "
-                         + ", ".join([f"{w} x {h} at {x},{y}" for x, y, w, h in info["damaged"][:20]] + ["..."] * (count > 20)))
+                         + ", ".join([f"{w} x {h} at {x},{y}" for x, y, w, h in damaged[:20]] + ["..."] * (count > 20)))
+        notes += [f"left out {what}" for what in lost]
         return Converted(lambda out: save_image(canvas.content, file_kind, out, info), f"{width} x {height}", tuple(notes),
-                         partial=best_effort and bool(info.get("damaged")))
+                         partial=best_effort and bool(damaged or lost))
 
     run(pair_up(paths, output_dir, kind, ".vae"), convert, force, quiet)
 

@@ -7,12 +7,12 @@ from vaecodec.canvas import Canvas
 from vaecodec.container import MAX_PIXELS, Header, Reader
 from vaecodec.decoding import Tiles, decode_tiles
 from vaecodec.encoding import encode_picture
-from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
+from vaecodec.errors import ImageError, ModelError, VaecodecError
 from vaecodec.latents import Latents
 from vaecodec.networks import Networks
-from vaecodec.picture import Picture, Samples
+from vaecodec.picture import Picture, Samples, as_picture
 from vaecodec.pixels import check_quality
-from vaecodec.tiling import WHOLE, Box
+from vaecodec.tiling import Box, tile_log2
 from vaecodec.workers import Crew
 
 Region = tuple[int, int, int, int]
@@ -28,8 +28,8 @@ def encode(image: Image.Image | Samples | Picture, quality: float | None = None,
     bpp (bits per pixel) or size (bytes), which the file will not exceed, or psnr (dB), which the picture will not miss.
     progressive: order the bits of large pictures so that each prefix shows all of it. strip: drop profile, EXIF and XMP.
     model: id or folder of a model; None is the default one. threads: 0 is one a core.
-    Returns the bytes of a .vae file (docs/FORMAT.md). Raises ImageError, ModelError, VaecodecError; ValueError for two
-    of quality and the targets.
+    Returns the bytes of a .vae file (docs/FORMAT.md), and warns of what had to be changed (UserWarning). Raises ImageError,
+    ModelError, VaecodecError; ValueError for two of quality and the targets.
     """
     if sum(value is not None for value in (quality, bpp, size, psnr)) > 1:
         raise ValueError("give one of quality, bpp, size and psnr")
@@ -37,9 +37,9 @@ def encode(image: Image.Image | Samples | Picture, quality: float | None = None,
         if value is not None and not 0 < value < float("inf"):
             raise VaecodecError(f"{name} must be a positive number, not {value}")
     fixed = check_quality(50 if quality is None else quality)
-    picture = image if isinstance(image, Picture) else Picture(image, max_pixels)
+    picture = as_picture(image, max_pixels)
     pixels = picture.width * picture.height
-    crew = Crew(model, threads, pixels > WHOLE)
+    crew = Crew(model, threads, tile_log2(picture.width, picture.height) > 0)
 
     def attempt(quality: float) -> bytes:
         return encode_picture(picture, quality, crew, progressive, strip)
@@ -58,8 +58,9 @@ def decode(data: bytes | BinaryIO, *, region: Region | None = None, scale: int =
     """Picture of a .vae file, of which only what is needed is read: a PIL image of mode L, RGB, LA, RGBA or I;16.
 
     region: x, y, width, height in pixels of the whole picture. scale: 2, 4 or 8 for a quick picture so many times smaller.
-    best_effort: fill damaged tiles from their neighbours; info["damaged"] lists them as (x, y, width, height).
-    preview: make what can be made of a file that is cut short or still arriving; info["share"] is the part of it at hand.
+    best_effort: fill damaged tiles from their neighbours; info["damaged"] lists them as (x, y, width, height), and
+    info["lost"] what else is damaged, a sentence each. preview: make what can be made of a file that is cut short or still
+    arriving; info["share"] is the part of it at hand, and "damaged" then lists what is damaged but not cut.
     model: folder of the model that the file names, where it is not installed. threads: 0 is one a core.
     info also holds icc_profile, exif and xmp where the file does, quality and model.
     Raises FormatError, ModelError; ImageError for 16-bit colours, which Pillow has no mode for: see decode_array.
@@ -67,45 +68,44 @@ def decode(data: bytes | BinaryIO, *, region: Region | None = None, scale: int =
     reader = Reader(data, best_effort or preview, max_pixels)
     if reader.header.color in ("LA16", "RGB16", "RGBA16"):
         raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
-    canvas, info = _decode(reader, False, region, scale, best_effort or preview, model, threads)
+    canvas, info = _decode(reader, False, region, scale, best_effort, preview, model, threads)
     assert canvas.image is not None
     canvas.image.info.update(info)
     return canvas.image
 
 
-def decode_canvas(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, lenient: bool = False,
-                  model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> tuple[Canvas, dict[str, Any]]:
+def decode_canvas(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1,
+                  best_effort: bool = False, preview: bool = False, model: str | None = None, threads: int = 0,
+                  max_pixels: int = MAX_PIXELS) -> tuple[Canvas, dict[str, Any]]:
     """As decode, for any kind of picture: a canvas, and what decode puts into `info`."""
-    return _decode(Reader(data, lenient, max_pixels), False, region, scale, lenient, model, threads)
+    return _decode(Reader(data, best_effort or preview, max_pixels), False, region, scale, best_effort, preview, model, threads)
 
 
 def decode_array(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, best_effort: bool = False,
                  preview: bool = False, model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> Samples:
     """As decode, but an array: (H, W) for grey, else (H, W, 2 to 4), uint8 or uint16."""
     reader = Reader(data, best_effort or preview, max_pixels)
-    canvas, _ = _decode(reader, True, region, scale, best_effort or preview, model, threads)
+    canvas, _ = _decode(reader, True, region, scale, best_effort, preview, model, threads)
     assert canvas.array is not None
     return canvas.array[:, :, 0] if canvas.array.shape[2] == 1 else canvas.array
 
 
-def _decode(reader: Reader, array: bool, region: Region | None, scale: int, lenient: bool, model: str | None,
-            threads: int) -> tuple[Canvas, dict[str, Any]]:
-    header = reader.header
+def _decode(reader: Reader, array: bool, region: Region | None, scale: int, best_effort: bool, preview: bool,
+            model: str | None, threads: int) -> tuple[Canvas, dict[str, Any]]:
+    header, lenient = reader.header, best_effort or preview
     wanted = _box(header, region, scale)
     crew = _crew(header, model, threads)
     tiles = Tiles(reader, crew.nets, lenient)
+    lost: list[str] = []
     info: dict[str, Any] = {"quality": header.quality, "model": header.model}
-    try:
-        info |= reader.metadata()
-    except FormatError:
-        if not lenient:
-            raise
+    info |= reader.metadata(lost if lenient else None)
     canvas = Canvas(-(-wanted.width // scale), -(-wanted.height // scale), header.color, array)
     decode_tiles(tiles, wanted, canvas, crew, scale)
     if lenient:
-        boxes = [tiles.grid.box(tile) for tile in sorted(tiles.damaged)]
+        numbers = set(tiles.damaged) - (tiles.cut if preview else set())
+        boxes = [tiles.grid.box(tile) for tile in sorted(numbers)]
         info["damaged"] = [(box.x0, box.y0, box.width, box.height) for box in boxes]
-        info["share"] = reader.share
+        info["share"], info["lost"] = reader.share, lost
     return canvas, info
 
 

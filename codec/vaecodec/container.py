@@ -1,5 +1,6 @@
 """The .vae container: a fixed header, then chunks. docs/FORMAT.md is its specification; nothing here knows the model."""
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ from vaecodec.errors import FormatError
 SIGNATURE = b"\x89VAE"
 VERSION = 1
 MAX_PIXELS = 2**29  # unless told otherwise; what a decoded picture costs is 3 to 8 bytes a pixel
-MAX_WHOLE = 2**25  # pixels of a picture in one tile, padded to multiples of 64: such a tile takes up to 190 bytes a pixel
-MAX_TILES = 2**17
+MAX_WHOLE = 2**21  # pixels of a picture in one tile, padded to multiples of 64: such a tile takes up to 190 bytes a pixel
+MAX_TILES = 2**15
 COLORS = ("L", "RGB", "LA", "RGBA", "L16", "RGB16", "LA16", "RGBA16")  # bit 0: colour, 1: alpha, 2: 16 bits a sample
-TILE_SIDES = range(7, 13)  # log2 of the pixels a side that a tile may have
+TILE_SIDES = range(7, 11)  # log2 of the pixels a side that a tile may have
 TILE, STEP, ALPHA, INDEX = b"T", b"P", b"A", b"I"
+KNOWN = (TILE, STEP, ALPHA, INDEX)
 ICC, EXIF, XMP = b"c", b"e", b"x"
 METADATA = {ICC: "icc_profile", EXIF: "exif", XMP: "xmp"}  # chunk types and Pillow's names
 MAX_METADATA = 2**24  # bytes of one kind of metadata, unpacked
@@ -60,8 +62,13 @@ class Header:
         side = 1 << self.tile if self.tile else max(self.width, self.height)
         return -(-self.width // side) * -(-self.height // side)
 
+    @property
+    def parts(self) -> int:
+        """How many chunks of latents there are."""
+        return self.tiles * (SEGMENTS if self.by_step else 1)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Where a chunk lies: `at` is the offset of its first byte, length that of the payload alone."""
 
@@ -129,7 +136,7 @@ def probe(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 class Reader:
     """The chunks of an open file, found without reading their payloads.
 
-    lenient: take a file that is cut short or damaged for what is left of it; `complete` is then False.
+    lenient: take a file that is cut short or damaged for what is left of it.
     Raises FormatError where the file is not one that this version reads.
     """
 
@@ -138,42 +145,36 @@ class Reader:
         self.size = self.file.seek(0, io.SEEK_END)
         self.file.seek(0)
         self.header = probe(self.file.read(HEADER_SIZE), max_pixels)
-        self.complete = True
         self.chunks: list[Chunk] = []
         self.bytes_read = HEADER_SIZE
-        try:
+        self.skipped = 0  # bytes before the picture that cannot be told apart
+        self.most = self.header.tiles * (SEGMENTS + 1) + 1000  # more chunks make no sense for the header
+        if lenient:
+            self._salvage()
+        else:
             self._find()
-        except FormatError:
-            if not lenient:
-                raise
-            self.complete = False
 
     def _find(self) -> None:
-        at, most = HEADER_SIZE, self.header.tiles * (SEGMENTS + 1) + 1000  # more chunks make no sense for the header
+        at = HEADER_SIZE
         entries: Iterator[tuple[bytes, int]] | None = None
         while at < self.size or entries:
             if entries:
                 kind, length = next(entries, (b"", 0))
                 if not kind:
                     break
+                chunk = Chunk(kind, at, length)
             else:
-                start = self._read(at, _CHUNK.size)
-                if len(start) < _CHUNK.size:
-                    raise FormatError("cut short inside a chunk's header")
-                kind, length = _CHUNK.unpack(start)
-            chunk = Chunk(kind, at, length)
-            if not kind.isalpha():
+                chunk = self._chunk(at)
+            if not chunk.kind.isalpha():
                 raise FormatError(f"damaged: byte {at} is not the start of a chunk")
-            if kind.isupper() and kind not in (TILE, STEP, ALPHA, INDEX):
-                raise FormatError(f"unknown chunk type {kind!r} that may not be skipped; please install a newer vaecodec")
-            if kind == INDEX:
+            if chunk.kind == INDEX:
                 if at != HEADER_SIZE or chunk.end > self.size:
                     raise FormatError("damaged: its index is cut short or not at its beginning")
-                entries = self._index(chunk, most)
+                if chunk.length % _CHUNK.size or not 0 < chunk.length <= self.most * _CHUNK.size:
+                    raise FormatError("damaged: its index has an impossible length")
+                entries = _CHUNK.iter_unpack(self.payload(chunk))
             else:
-                if len(self.chunks) >= most:
-                    raise FormatError(f"damaged: more than {most} chunks")
-                self.chunks.append(chunk)
+                self._take(chunk)
             at = chunk.end
             if at > self.size and not entries:
                 raise FormatError(f"cut short: a chunk needs {at - self.size} more bytes")
@@ -181,11 +182,82 @@ class Reader:
             missing = f"cut short: {at - self.size} bytes are missing; --preview shows what is there"
             raise FormatError(missing if at > self.size else "damaged: there are more bytes than its index says")
 
-    def _index(self, chunk: Chunk, most: int) -> Iterator[tuple[bytes, int]]:
-        if chunk.length % _CHUNK.size or not 0 < chunk.length <= most * _CHUNK.size:
-            raise FormatError("damaged: its index has an impossible length")
-        entries: Iterator[tuple[bytes, int]] = _CHUNK.iter_unpack(self.payload(chunk))
-        return entries
+    def _take(self, chunk: Chunk) -> None:
+        if chunk.kind.isupper() and chunk.kind not in KNOWN:
+            raise FormatError(f"unknown chunk type {chunk.kind!r} that may not be skipped; please install a newer vaecodec")
+        if len(self.chunks) >= self.most:
+            raise FormatError(f"damaged: more than {self.most} chunks")
+        self.chunks.append(chunk)
+
+    def _chunk(self, at: int) -> Chunk:
+        """What stands at a place, as a chunk. Raises FormatError at the end of the file."""
+        start = self._read(at, _CHUNK.size)
+        if len(start) < _CHUNK.size:
+            raise FormatError("cut short inside a chunk's header")
+        return Chunk(start[:1], at, _CHUNK.unpack(start)[1])
+
+    def _salvage(self) -> None:
+        """The chunks of a damaged file: those that its index names, else those found one after the other."""
+        at = HEADER_SIZE
+        if self.header.parts > 1:
+            at, entries = self._damaged_index()
+            for kind, length in _CHUNK.iter_unpack(entries):
+                self._take(Chunk(kind, at, length))
+                at = self.chunks[-1].end
+            if entries:
+                return
+        for _ in range(self.most):
+            if at >= self.size - _CHUNK.size:
+                return
+            chunk = self._chunk(at)
+            if not self.coded() and chunk.kind not in (TILE, STEP) and not self._whole(chunk):
+                # Damage to what comes before the picture need not cost the picture.
+                follows = chunk.end <= self.size - _CHUNK.size and self._whole(self._chunk(chunk.end))
+                at = chunk.end if follows else self._resume(at + 1)
+                if follows and chunk.kind in METADATA:
+                    self._take(chunk)
+                else:
+                    self.skipped += at - chunk.at
+            elif not chunk.kind.isalpha():
+                return  # what follows cannot be told apart any more
+            else:
+                if chunk.kind in KNOWN or chunk.kind.islower() or self._whole(chunk):
+                    self._take(chunk)
+                at = chunk.end
+
+    def _damaged_index(self) -> tuple[int, bytes]:
+        """Where the index ends, and its payload, empty where it cannot be trusted; its type or its length may be damaged."""
+        start = HEADER_SIZE + _CHUNK.size
+        found = self._read(start, min(self.most * _CHUNK.size + _CRC.size, self.size - start))
+        told = self._chunk(HEADER_SIZE).length if found else 0
+        least = self.header.parts + (self.header.tiles if self.header.alpha else 0)
+        for length in (told, *(_CHUNK.size * (least + more) for more in range(len(METADATA) + 1))):
+            if 0 < length <= len(found) - _CRC.size:
+                payload = found[:length]
+                if seal(INDEX, payload)[-_CRC.size :] == found[length : length + _CRC.size] and not length % _CHUNK.size:
+                    return start + length + _CRC.size, payload
+        return (start + told + _CRC.size if told < len(found) else self.size), b""
+
+    def _whole(self, chunk: Chunk) -> bool:
+        try:
+            self.payload(chunk)
+        except FormatError:
+            return False
+        return True
+
+    def _resume(self, at: int) -> int:
+        """The next place where a chunk of latents with a right checksum begins; the file's end where there is none."""
+        rest, tries = self._read(at, self.size - at), 64  # so many false ones are no accident
+        for match in re.finditer(re.escape(STEP if self.header.by_step else TILE), rest):
+            if match.start() + _CHUNK.size <= len(rest):
+                chunk = self._chunk(at + match.start())
+                if chunk.end <= self.size:
+                    tries -= 1
+                    if self._whole(chunk):
+                        return chunk.at
+                    if not tries:
+                        break
+        return self.size
 
     def _read(self, at: int, count: int) -> bytes:
         self.file.seek(at)
@@ -223,9 +295,8 @@ class Reader:
     def check_counts(self) -> None:
         """Raises FormatError unless every chunk that the header asks for is there, once."""
         header, tiles = self.header, self.header.tiles
-        parts = tiles * (SEGMENTS if header.by_step else 1)
-        if len(self.coded()) != parts:
-            raise FormatError(f"{len(self.coded())} coded chunks where there must be {parts}")
+        if len(self.coded()) != header.parts:
+            raise FormatError(f"{len(self.coded())} coded chunks where there must be {header.parts}")
         if len(self.alpha()) != (tiles if header.alpha else 0):
             raise FormatError(f"{len(self.alpha())} chunks of alpha where there must be {tiles if header.alpha else 0}")
         other = TILE if header.by_step else STEP
@@ -237,20 +308,33 @@ class Reader:
         for chunk in self.chunks:
             self.payload(chunk)
 
-    def metadata(self) -> dict[str, bytes]:
-        """icc_profile, exif and xmp, as far as the file has them; damaged ones raise FormatError."""
+    def metadata(self, wrong: list[str] | None = None) -> dict[str, bytes]:
+        """icc_profile, exif and xmp, as far as the file has them. Damage is told to `wrong`; without it, raises FormatError."""
         found = {}
         for chunk in self.chunks:
             if chunk.kind in METADATA:
-                unpacker = zlib.decompressobj()
+                name = METADATA[chunk.kind]
                 try:
-                    data = unpacker.decompress(self.payload(chunk), MAX_METADATA)
-                except zlib.error:
-                    raise FormatError(f"damaged: its {METADATA[chunk.kind]} cannot be unpacked") from None
-                if not unpacker.eof:
-                    raise FormatError(f"damaged: its {METADATA[chunk.kind]} is cut short or larger than {MAX_METADATA} bytes")
-                found[METADATA[chunk.kind]] = data
+                    found[name] = _unpacked(self.payload(chunk), name)
+                except FormatError as error:
+                    if wrong is None:
+                        raise
+                    wrong.append(f"{name} ({error})")
+        if self.skipped and wrong is not None:
+            wrong.append(f"{self.skipped} bytes before the picture (damaged)")
         return found
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
+    """Metadata from its zlib stream. Raises FormatError."""
+    unpacker = zlib.decompressobj()
+    try:
+        unpacked = unpacker.decompress(data, MAX_METADATA)
+    except zlib.error:
+        raise FormatError(f"damaged: its {name} cannot be unpacked") from None
+    if not unpacker.eof:
+        raise FormatError(f"damaged: its {name} is cut short or larger than {MAX_METADATA} bytes")
+    return unpacked
 
 
 def pack_metadata(info: dict[str, bytes]) -> list[tuple[bytes, bytes]]:

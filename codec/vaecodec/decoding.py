@@ -26,28 +26,33 @@ Payloads = list[tuple[bytes, bool]]  # of one tile: the bytes of its chunks, and
 class Tiles:
     """The tiles of an open file. lenient: make the best of what is damaged or missing.
 
-    damaged: why a tile cannot be shown as it was meant, by its number; empty: those of them of which nothing is left.
+    damaged: why a tile cannot be shown as it was meant, by its number; cut: those of them that the end of the file cuts;
+    empty: those without colours; bare: those without alpha.
     """
 
     reader: Reader
     nets: Networks
     lenient: bool = False
     damaged: dict[int, str] = field(default_factory=dict)
+    cut: set[int] = field(default_factory=set)
     empty: set[int] = field(default_factory=set)
+    bare: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         header = self.reader.header
         self.grid = grid_of(header.width, header.height, header.tile)
         self.chunks, self.alpha_chunks = self.reader.coded(), self.reader.alpha()
+        least = least_bits(self.nets, header.quality, (header.height, header.width)) / 8
         if self.lenient:
-            if not any(chunk.at < self.reader.size for chunk in self.chunks):
-                raise FormatError("cut short: no part of the picture is there")
+            there = sum(max(0, min(chunk.end, self.reader.size) - chunk.at) for chunk in self.chunks)
+            if there < least / 10:
+                raise FormatError(f"damaged or cut short: {there} bytes of the picture are there, too few to show any of it")
             return
         self.reader.check_counts()
-        bits = 8 * sum(chunk.length for chunk in self.chunks)
+        there = sum(chunk.length for chunk in self.chunks)
         # Before memory is spent on a picture that is not there.
-        if bits < least_bits(self.nets, header.quality, (header.height, header.width)):
-            raise FormatError(f"damaged: {bits // 8} bytes cannot hold {header.width} x {header.height} pixels")
+        if there < least:
+            raise FormatError(f"damaged: {there} bytes cannot hold {header.width} x {header.height} pixels")
 
     def payloads(self, tile: int) -> Payloads:
         """What there is of a tile's chunks. Notes damage."""
@@ -59,11 +64,16 @@ class Tiles:
                 found.append((self.reader.payload(chunk), True))
             except FormatError as error:
                 self.damaged[tile] = str(error)
+                beyond = chunk.end > self.reader.size
+                if beyond:
+                    self.cut.add(tile)
                 # The end of a file that was cut is still of use; damage in the middle is not.
-                found.append((self.reader.beginning(chunk) if chunk.end > self.reader.size else b"", False))
+                found.append((self.reader.beginning(chunk) if beyond else b"", False))
                 break
-        if len(found) < (SEGMENTS if self.reader.header.by_step else 1):
-            self.damaged.setdefault(tile, "cut short")
+        else:
+            if len(found) < (SEGMENTS if self.reader.header.by_step else 1):
+                self.damaged[tile] = "cut short"
+                self.cut.add(tile)
         return found
 
     def latents(self, tile: int, payloads: Payloads) -> Latents | None:
@@ -126,7 +136,10 @@ class Tiles:
                 plane[both.y0 - box.y0 : both.y1 - box.y0, both.x0 - box.x0 : both.x1 - box.x0] = \
                     whole[both.y0 - area.y0 : both.y1 - area.y0, both.x0 - area.x0 : both.x1 - area.x0]
             except (FormatError, ImageError) as error:
-                self.damaged[tile] = str(error)
+                if tile >= len(self.alpha_chunks) or self.alpha_chunks[tile].end > self.reader.size:
+                    self.cut.add(tile)
+                self.damaged.setdefault(tile, str(error))
+                self.bare.add(tile)
         return plane
 
     def check(self) -> None:
@@ -197,9 +210,15 @@ def decode_tiles(tiles: Tiles, wanted: Box, canvas: Canvas, crew: Crew, scale: i
                 samples = np.concatenate([samples, plane[:, :, None]], axis=2)
             canvas.put((box.x0 - wanted.x0) // scale, (box.y0 - wanted.y0) // scale, samples)
     tiles.check()
-    areas = [grid.box(tile).within(wanted) for tile in sorted(tiles.empty) if grid.box(tile).meets(wanted)]
-    fill(canvas, [Box((area.x0 - wanted.x0) // scale, (area.y0 - wanted.y0) // scale,
-                      -(-(area.x1 - wanted.x0) // scale), -(-(area.y1 - wanted.y0) // scale)) for area in areas])
+
+    def reduced_boxes(numbers: set[int]) -> list[Box]:
+        areas = [grid.box(tile).within(wanted) for tile in sorted(numbers) if grid.box(tile).meets(wanted)]
+        return [Box((area.x0 - wanted.x0) // scale, (area.y0 - wanted.y0) // scale,
+                    -(-(area.x1 - wanted.x0) // scale), -(-(area.y1 - wanted.y0) // scale)) for area in areas]
+
+    if not fill(canvas, reduced_boxes(tiles.empty), slice(0, -1 if header.alpha else None)):
+        raise FormatError("damaged: nothing of the picture is left")
+    fill(canvas, reduced_boxes(tiles.bare), slice(-1, None))  # where no alpha is left, the picture is opaque
 
 
 def synthesise(box: Box, grid: Grid, known: dict[int, Integers | None], nets: Networks, quality: float,

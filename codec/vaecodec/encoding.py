@@ -6,6 +6,7 @@ import numpy as np
 from vaecodec import container
 from vaecodec.container import BY_STEP, BY_TILE, SEGMENTS, Header
 from vaecodec.entropy import Encoder
+from vaecodec.errors import ImageError
 from vaecodec.latents import walk
 from vaecodec.networks import Floats, Networks
 from vaecodec.picture import Picture, alpha_bytes
@@ -16,11 +17,14 @@ CHECK = struct.Struct("<I")  # CRC-32 of a tile's latents
 
 
 def encode_picture(picture: Picture, quality: float, crew: Crew, progressive: bool = False, strip: bool = False) -> bytes:
-    """The bytes of a .vae file. quality: in hundredths."""
+    """The bytes of a .vae file. quality: in hundredths. Raises ImageError."""
     nets = crew.nets
     tile = tile_log2(picture.width, picture.height)
     coding = BY_STEP if progressive and tile else BY_TILE  # the bits of a single tile come step by step anyway
     header = Header(picture.width, picture.height, picture.color, quality, nets.id, tile, coding)
+    if header.tiles > container.MAX_TILES:
+        raise ImageError(f"{picture.width} x {picture.height} pixels would be {header.tiles} tiles, more than the "
+                         f"{container.MAX_TILES} allowed")
     grid = grid_of(picture.width, picture.height, tile)
     chunks = [] if strip else container.pack_metadata(picture.metadata)
     tiles: list[list[bytes]] = []

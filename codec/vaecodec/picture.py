@@ -1,10 +1,13 @@
 """Pictures in memory: what is encoded, seen box by box, and what is decoded into."""
 import io
+import re
+import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.Image import Transpose as Turn
 
 from vaecodec import container
 from vaecodec.container import MAX_PIXELS
@@ -14,8 +17,12 @@ from vaecodec.tiling import Box
 Samples = npt.NDArray[Any]  # uint8 or uint16
 PLAIN_MODES = {"L": "L", "RGB": "RGB", "LA": "LA", "RGBA": "RGBA", "I;16": "L16"}
 CONVERTED_MODES = {"1": "L", "YCbCr": "RGB", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "I;16B": "I;16", "I;16L": "I;16"}
-ORIENTATION = 0x0112
 METADATA = tuple(container.METADATA.values())
+ORIENTATION = 0x0112
+UPRIGHT = {2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE, 6: Turn.ROTATE_270,
+           7: Turn.TRANSVERSE, 8: Turn.ROTATE_90}  # what EXIF's orientations ask for
+# Of a TIFF file's tags, what EXIF has too: description, make, model, resolution, program, date, artist, copyright, Exif, GPS.
+DESCRIPTIVE = {270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 0x8769, 0x8825}
 
 
 def cut(source: Image.Image | Samples, box: Box) -> Samples:
@@ -30,17 +37,20 @@ class Picture:
     """What is encoded: a PIL image or an array of samples, seen box by box so that large ones are not copied as a whole.
 
     color: one of container.COLORS. metadata: icc_profile, exif, xmp. notes: what had to be changed, a sentence each.
+    exif: instead of the image's own. Raises ImageError.
     """
 
-    def __init__(self, image: Image.Image | Samples, max_pixels: int = MAX_PIXELS):
+    def __init__(self, image: Image.Image | Samples, max_pixels: int = MAX_PIXELS, exif: bytes | Image.Exif | None = None):
         self.metadata: dict[str, bytes] = {}
         self.notes: list[str] = []
-        self.source: Image.Image | Samples
         if isinstance(image, Image.Image):
             check_size(*image.size, max_pixels)
-            self.source = self._plain(image)
-            self.color = PLAIN_MODES[self.source.mode]
-            self.width, self.height = self.source.size
+            image = self._plain(image, exif)
+        self.source: Image.Image | Samples
+        if isinstance(image, Image.Image):
+            self.source = image
+            self.color = PLAIN_MODES[image.mode]
+            self.width, self.height = image.size
         else:
             self.source = np.asarray(image)
             if self.source.dtype not in (np.uint8, np.uint16):
@@ -54,28 +64,52 @@ class Picture:
             check_size(self.width, self.height, max_pixels)
             self.color = ("L", "LA", "RGB", "RGBA")[channels - 1] + ("16" if self.source.dtype == np.uint16 else "")
 
-    def _plain(self, image: Image.Image) -> Image.Image:
-        """The image in one of the modes that are kept as they are, upright; its metadata and notes are taken down."""
-        if getattr(image, "n_frames", 1) > 1:
-            self.notes.append(f"only the first of its {getattr(image, 'n_frames', 1)} frames or pages is kept")
-        exif = image.getexif()
-        turned = exif.get(ORIENTATION, 1) != 1
+    def take_metadata(self, image: Image.Image, exif: bytes | Image.Exif | None = None) -> int:
+        """Take profile, EXIF and XMP of an image, made to say that the pixels are upright; returns the orientation that they
+        have by EXIF, 1 to 8. exif: instead of the image's own."""
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            self.notes.append(f"only the first of its {frames} frames or pages is kept")
         for name in METADATA:
             data = image.info.get(name)
             if isinstance(data, (bytes, str)) and data:
                 self.metadata[name] = data.encode() if isinstance(data, str) else data
-        if turned:  # the file holds upright pixels, and its EXIF says so
-            upright = ImageOps.exif_transpose(image)
-            exif[ORIENTATION] = 1
-            self.metadata["exif"] = exif.tobytes()
-            upright.info, image = image.info, upright
+        if "xmp" in self.metadata:
+            self.metadata["xmp"] = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)\d", rb"\g<1>1", self.metadata["xmp"])
+        if exif is not None:
+            self.metadata["exif"] = exif if isinstance(exif, bytes) else exif.tobytes()
+        try:
+            tags = Image.Exif()
+            with warnings.catch_warnings(action="ignore"):
+                tags.load(image.getexif().tobytes() if exif is None else self.metadata["exif"])
+            orientation: int = tags.get(ORIENTATION, 1)
+            if exif is None and image.format == "TIFF":
+                for tag in set(tags) - DESCRIPTIVE:
+                    del tags[tag]
+            if orientation != 1:
+                tags[ORIENTATION] = 1
+            if tags and (orientation != 1 or "exif" not in self.metadata):
+                self.metadata["exif"] = tags.tobytes()
+            return orientation
+        except Exception:  # Pillow's parser raises many kinds
+            self.notes.append("its EXIF is damaged and is left out")
+            self.metadata.pop("exif", None)
+            return 1
+
+    def _plain(self, image: Image.Image, exif: bytes | Image.Exif | None) -> Image.Image | Samples:
+        """The image upright, in one of the modes that are kept as they are, or as an array; its metadata is taken."""
+        clear = image.info.get("transparency")
+        turn = UPRIGHT.get(self.take_metadata(image, exif))
+        if turn is not None:
+            image = image.transpose(turn)
         if image.mode == "CMYK":
             image = self._from_cmyk(image)
         elif image.mode in ("P", "PA"):
-            clear = image.mode == "PA" or "transparency" in image.info
-            image = image.convert("RGBA" if clear else "RGB")
-        elif image.mode in ("L", "RGB") and "transparency" in image.info:
-            image = image.convert("RGBA").convert("LA") if image.mode == "L" else image.convert("RGBA")
+            image = image.convert("RGB" if image.mode == "P" and clear is None else "RGBA")
+        elif clear is not None and image.mode in ("1", "L", "I;16"):
+            grey = np.asarray(image.convert("L") if image.mode == "1" else image)
+            return with_clear(grey[:, :, None], (clear,))
+        elif clear is not None and image.mode == "RGB":
+            image = image.convert("RGBA")
         elif image.mode == "I" and image.getextrema()[0] >= 0 and image.getextrema()[1] < 2**16:  # type: ignore[operator]
             image = Image.fromarray(np.asarray(image).astype(np.uint16))
         elif image.mode in CONVERTED_MODES:
@@ -133,6 +167,13 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageError(f"{width} x {height} pixels are more than the {max_pixels} allowed")
 
 
+def with_clear(array: Samples, clear: tuple[int, ...]) -> Samples:
+    """(H, W, C) -> (H, W, C + 1): with an alpha that is 0 where the samples are `clear`, and full elsewhere."""
+    top = np.iinfo(array.dtype).max
+    alpha = np.where((array == np.array(clear)).all(2, keepdims=True), 0, top).astype(array.dtype)
+    return np.concatenate([array, alpha], axis=2)
+
+
 def alpha_bytes(alpha: Samples) -> bytes:
     """A plane (h, w) without loss: one sample where all are equal, else a PNG file."""
     if (alpha == alpha.flat[0]).all():
@@ -159,6 +200,12 @@ def alpha_plane(data: bytes, width: int, height: int, depth: int) -> Samples:
         raise ImageError("its alpha cannot be read") from None
 
 
-def as_picture(image: Picture | Image.Image | Samples) -> Picture:
-    """A picture, or one made of an image or an array as `encode` takes them. Raises ImageError."""
-    return image if isinstance(image, Picture) else Picture(image)
+def as_picture(image: Picture | Image.Image | Samples, max_pixels: int = MAX_PIXELS) -> Picture:
+    """A picture, or one made of an image or an array as `encode` takes them; warns of what had to be changed (UserWarning).
+    Raises ImageError."""
+    if isinstance(image, Picture):
+        return image
+    picture = Picture(image, max_pixels)
+    for note in picture.notes:
+        warnings.warn(note, stacklevel=3)
+    return picture

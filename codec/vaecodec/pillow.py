@@ -1,5 +1,5 @@
 """Pillow plugin: after `import vaecodec.pillow`, Image.open reads .vae files and Image.save writes them."""
-from contextlib import suppress
+import warnings
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -8,7 +8,7 @@ from PIL import Image, ImageFile
 from vaecodec.codec import decode_canvas, encode
 from vaecodec.container import SIGNATURE, Reader
 from vaecodec.errors import FormatError, VaecodecError
-from vaecodec.picture import METADATA, PLAIN_MODES, Picture
+from vaecodec.picture import PLAIN_MODES, Picture
 
 MODES = {color: mode for mode, color in PLAIN_MODES.items()} | {"LA16": "LA", "RGB16": "RGB", "RGBA16": "RGBA"}
 OPTIONS = ("quality", "bpp", "size", "psnr", "progressive", "strip", "model", "threads")
@@ -34,8 +34,7 @@ class VaeImageFile(ImageFile.ImageFile):
         except FormatError as error:
             raise SyntaxError(str(error)) from None
         header = reader.header
-        with suppress(FormatError):  # as with every plugin, it is load() that says what is damaged
-            self.info.update(reader.metadata())
+        self.info.update(reader.metadata([]))  # as with every plugin, it is load() that says what is damaged
         self._mode, self._size = MODES[header.color], (header.width, header.height)
         self.info.update(quality=header.quality, model=header.model)
         self._scale: int | None = 1  # None: the pixels are there
@@ -90,7 +89,7 @@ class VaeImageFile(ImageFile.ImageFile):
             raise ValueError("the file of this image is closed")
         try:
             canvas, info = decode_canvas(cast(BinaryIO, self.fp), region=region, scale=self._scale or 1,
-                                         lenient=ImageFile.LOAD_TRUNCATED_IMAGES)
+                                         best_effort=ImageFile.LOAD_TRUNCATED_IMAGES)
         except VaecodecError as error:
             raise OSError(str(error)) from None
         image = canvas.content
@@ -108,11 +107,10 @@ def _save(image: Image.Image, fp: Any, filename: str | bytes) -> None:
     """Options: OPTIONS, as of vaecodec.encode, and icc_profile, exif, xmp; without these, what the image's info has is kept."""
     options: dict[str, Any] = image.encoderinfo
     try:
-        picture = Picture(image)
-        for name in METADATA:
-            if name in options:
-                value = options[name]
-                picture.metadata[name] = value.tobytes() if isinstance(value, Image.Exif) else value or b""
+        picture = Picture(image, exif=(options["exif"] or b"") if "exif" in options else None)
+        picture.metadata |= {name: options[name] or b"" for name in ("icc_profile", "xmp") if name in options}
+        for note in picture.notes:
+            warnings.warn(note, stacklevel=3)
         fp.write(encode(picture, **{name: options[name] for name in OPTIONS if name in options}))
     except VaecodecError as error:
         raise OSError(str(error)) from None

@@ -3,16 +3,18 @@ import io
 import os
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import ImageError, VaecodecError
-from vaecodec.picture import METADATA, ORIENTATION, Picture, Samples, check_size
+from vaecodec.picture import METADATA, Picture, Samples, check_size, with_clear
 
 # What the values 2 to 8 of EXIF's orientation ask for.
 TURNS: dict[int, Callable[[Samples], Samples]] = {
@@ -33,14 +35,20 @@ def _damaged(error: Exception) -> ImageError:
 
 def read_image(file: Path | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """A loaded PIL image from any file that Pillow reads. Raises ImageError; OSError where there is no such file."""
+    return _read(file, max_pixels)[0]
+
+
+def _read(file: Path | bytes | BinaryIO, max_pixels: int) -> tuple[Image.Image, int]:
+    """The image, and how many bits a sample it has in the file."""
     stream = io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") if isinstance(file, Path) else file
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
             image = Image.open(stream)
         check_size(*image.size, max_pixels)
+        bits = bits_of(image, stream)
         image.load()
-        return image
+        return image, bits
     except Image.DecompressionBombError:
         raise ImageError(f"more pixels than the {max_pixels} allowed") from None
     except UnidentifiedImageError:
@@ -54,35 +62,62 @@ def read_image(file: Path | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> I
             stream.close()
 
 
+def bits_of(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    """Bits a sample of a file that is opened but not loaded, for those types whose colours Pillow rounds to 8 bits; else 8."""
+    if isinstance(image, TiffImageFile):
+        return int(max(image.tag_v2.get(258, (8,))))
+    if image.format == "PPM":
+        args = image.tile[0].args
+        return int(args[1]).bit_length() if isinstance(args, tuple) and image.mode == "RGB" else 8
+    at = stream.tell()
+    stream.seek(0)
+    start = stream.read(4096)
+    stream.seek(at)
+    if image.format == "JPEG2000" and len(siz := start.partition(b"\xff\x4f\xff\x51")[2]) > 36:
+        return (siz[36] & 127) + 1  # Ssiz (ISO/IEC 15444-1, A.5.1)
+    if image.format == "AVIF" and len(av1c := start.partition(b"av1C")[2]) > 2:
+        return 12 if av1c[2] & 32 else 10 if av1c[2] & 64 else 8  # high_bitdepth and twelve_bit of the AV1 configuration
+    return 8
+
+
 def read_picture(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
     """What `encode` takes from an image file. PNG files of 16 bits and colours or alpha, which Pillow would round to 8 bits,
     are read by pypng. Raises ImageError."""
     start = file.read(26)
     file.seek(0)
-    if start[:8] != b"\x89PNG\r\n\x1a\n" or len(start) < 26 or start[24] != 16 or start[25] == 0:
-        return Picture(read_image(file, max_pixels), max_pixels)
+    png_bits, png_color = (start[24], start[25]) if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 else (0, 0)
+    if png_bits == 16 and png_color:
+        return _read_deep_png(file, max_pixels)
+    image, bits = _read(file, max_pixels)
+    if png_bits in (2, 4) and not png_color and "transparency" in image.info:
+        image.info["transparency"] *= 255 // (2**png_bits - 1)  # Pillow scales the samples, but not this
+    picture = Picture(image, max_pixels)
+    if bits > 8 and not picture.color.endswith("16"):
+        picture.notes.append(f"its {bits} bits a sample are read as 8; those of 16-bit PNG are kept")
+    return picture
+
+
+def _read_deep_png(file: BinaryIO, max_pixels: int) -> Picture:
     import png
 
     try:
         header = Image.open(file)
         check_size(*header.size, max_pixels)
-        exif = header.getexif()
-        metadata = {name: header.info[name] for name in METADATA if isinstance(header.info.get(name), bytes)}
+        taker = Picture(np.zeros((1, 1), np.uint8))
+        orientation = taker.take_metadata(header)
         file.seek(0)
         width, height, rows, info = png.Reader(file=file).read()
         array = np.empty((height, width, info["planes"]), np.uint16)
         for y, row in enumerate(rows):
             array[y] = np.frombuffer(row, np.uint16).reshape(width, -1)
+        if info.get("transparent"):
+            array = with_clear(array, info["transparent"])
     except ImageError:
         raise
     except Exception as error:  # pypng raises many kinds for damaged files, and Pillow does
         raise _damaged(error) from None
-    if exif.get(ORIENTATION, 1) in TURNS:
-        array = TURNS[exif[ORIENTATION]](array)
-        exif[ORIENTATION] = 1
-        metadata["exif"] = exif.tobytes()
-    picture = Picture(array, max_pixels)
-    picture.metadata = metadata
+    picture = Picture(TURNS[orientation](array) if orientation in TURNS else array, max_pixels)
+    picture.metadata, picture.notes = taker.metadata, taker.notes
     return picture
 
 
@@ -100,11 +135,7 @@ def save_image(image: Image.Image | Samples, kind: str, out: BinaryIO, metadata:
     if not isinstance(image, Image.Image):
         if kind != "PNG":
             raise ImageError(f"16 bits a sample cannot be written as {kind}; decode to .png")
-        import png
-
-        height, width, channels = image.shape
-        writer = png.Writer(width, height, greyscale=channels < 3, alpha=channels in (2, 4), bitdepth=16)
-        writer.write(out, (row.reshape(-1) for row in image))
+        _write_deep_png(image, out, metadata)
         return
     kept = {name: metadata[name] for name in METADATA if metadata.get(name)}
     if kind == "PNG" and "xmp" in kept:
@@ -119,6 +150,24 @@ def save_image(image: Image.Image | Samples, kind: str, out: BinaryIO, metadata:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ImageError(f"cannot be written as {kind} ({error})") from None
+
+
+def _write_deep_png(array: Samples, out: BinaryIO, metadata: dict[str, Any]) -> None:
+    import png
+
+    class Writer(png.Writer):  # type: ignore[misc]  # pypng writes no metadata
+        def write_preamble(self, outfile: BinaryIO) -> None:
+            super().write_preamble(outfile)
+            if metadata.get("icc_profile"):
+                png.write_chunk(outfile, b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"]))
+            if metadata.get("exif"):
+                png.write_chunk(outfile, b"eXIf", metadata["exif"].removeprefix(b"Exif\0\0"))
+            if metadata.get("xmp"):
+                png.write_chunk(outfile, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata["xmp"])
+
+    height, width, channels = array.shape
+    writer = Writer(width, height, greyscale=channels < 3, alpha=channels in (2, 4), bitdepth=16)
+    writer.write(out, (row.reshape(-1) for row in array))
 
 
 def write_file(path: Path, save: bytes | Callable[[BinaryIO], object]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 CELL_Y, CELL_Z = 16, 64  # pixels a side of one cell of y and of z
 HALO = 5  # cells of y: as far as a 3x3 convolution's view reaches through all blocks of g_a or of g_s
-WHOLE = 2**20  # pictures of up to so many pixels are one tile
+WHOLE = 2**20  # pictures of up to so many pixels are one tile, unless they are so thin that cells of z would double them
 TILE_LOG2 = 9  # larger ones have tiles of 512 x 512
 BLOCK_TILES = 2  # tiles side by side that go through g_a and g_s together: less halo for a little more memory
 
@@ -102,7 +102,8 @@ class Grid:
 
 def tile_log2(width: int, height: int) -> int:
     """The header's tile code for a picture of this size."""
-    return 0 if width * height <= WHOLE else TILE_LOG2
+    whole = width * height <= WHOLE and cells(width, CELL_Z) * cells(height, CELL_Z) * CELL_Z**2 <= 2 * WHOLE
+    return 0 if whole else TILE_LOG2
 
 
 def grid_of(width: int, height: int, tile: int | None = None) -> Grid:

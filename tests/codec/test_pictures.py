@@ -1,6 +1,7 @@
 """Every kind of picture: grey, colours, alpha, palettes, 16 bits, metadata; what is kept, what is converted and said."""
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,8 +155,100 @@ def test_metadata_is_kept_or_stripped(picture: Image.Image) -> None:
     assert not {"exif", "icc_profile", "xmp"} & set(vaecodec.decode(stripped).info)
 
 
-def file_of_saved(image: Image.Image, kind: str) -> io.BytesIO:
+def file_of_saved(image: Image.Image | np.ndarray, kind: str, info: dict[str, Any] | None = None) -> io.BytesIO:
     out = io.BytesIO()
-    save_image(image, kind, out, image.info)
+    save_image(image, kind, out, image.info if isinstance(image, Image.Image) else info or {})
     out.seek(0)
     return out
+
+
+ORIENTED = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/><tiff:Orientation> 6</tiff:Orientation></x:xmpmeta>'
+
+
+def test_nothing_asks_for_a_second_turn(picture: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.open(file_of(picture, "JPEG", exif=exif, xmp=ORIENTED, quality=95))
+    decoded = vaecodec.decode(vaecodec.encode(stored, 80))
+    assert decoded.size == (picture.height, picture.width) and b"6" not in decoded.info["xmp"]
+    assert stored.getexif()[0x0112] == 6  # the caller's image is as it was
+    by_xmp = vaecodec.decode(vaecodec.encode(Image.open(file_of(picture, "JPEG", xmp=ORIENTED, quality=95)), 80))
+    assert by_xmp.size == (picture.height, picture.width) and by_xmp.getexif().get(0x0112, 1) == 1
+
+
+def test_sixteen_bit_png_keeps_its_metadata_and_transparency(picture: Image.Image) -> None:
+    import png
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a description", 6
+    info = {"icc_profile": profile, "exif": exif.tobytes(), "xmp": ORIENTED}
+    array = np.asarray(picture, np.uint16) * 257 + 7
+    source = read_picture(file_of_saved(array, "PNG", info))
+    assert source.color == "RGB16" and (source.width, source.height) == (picture.height, picture.width)
+    from vaecodec.codec import decode_canvas
+
+    canvas, kept = decode_canvas(vaecodec.encode(source, 50))
+    again = read_picture(file_of_saved(canvas.content, "PNG", kept))
+    for one in (source, again):
+        assert one.metadata["icc_profile"] == profile and b"6" not in one.metadata["xmp"]
+        tags = Image.Exif()
+        tags.load(one.metadata["exif"])
+        assert tags[0x010E] == "a description" and tags[0x0112] == 1
+    out = io.BytesIO()
+    clear = tuple(int(v) for v in array[5, 5])
+    png.Writer(150, 110, greyscale=False, bitdepth=16, transparent=clear).write(out, array.reshape(110, -1))
+    out.seek(0)
+    keyed = read_picture(out)
+    assert keyed.color == "RGBA16" and vaecodec.decode_array(vaecodec.encode(keyed))[5, 5, 3] == 0
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_grey_png_with_a_transparent_level(bits: int) -> None:
+    import png
+
+    rows = (np.arange(40) % 2**bits)[None].repeat(20, 0)
+    out = io.BytesIO()
+    png.Writer(40, 20, greyscale=True, bitdepth=bits, transparent=1).write(out, rows.tolist())
+    out.seek(0)
+    decoded = vaecodec.decode_array(vaecodec.encode(read_picture(out), 90))
+    assert decoded.shape == (20, 40, 2) and decoded.dtype == (np.uint16 if bits == 16 else np.uint8)
+    assert np.array_equal(decoded[..., 1] == 0, rows == 1)
+
+
+def test_what_is_rounded_or_left_out_is_said(picture: Image.Image) -> None:
+    deep = b"P6 150 110 65535\n" + (np.asarray(picture).astype(">u2") * 257).tobytes()
+    assert "16 bits a sample are read as 8" in read_picture(io.BytesIO(deep)).notes[0]
+    assert read_picture(file_of(picture, "PPM")).notes == []
+    assert read_picture(file_of(picture, "TIFF")).notes == [] and read_picture(file_of(picture, "JPEG2000")).notes == []
+    tiff = file_of(picture, "TIFF", description="what it shows", artist="somebody")
+    tags = Image.Exif()
+    tags.load(read_picture(tiff).metadata["exif"])
+    assert dict(tags) == {270: "what it shows", 315: "somebody"}
+    with pytest.warns(UserWarning, match="CMYK"):
+        vaecodec.encode(picture.convert("CMYK"))
+
+
+def test_ten_bit_avif_is_said(picture: Image.Image) -> None:
+    if "AVIF" not in Image.SAVE:
+        pytest.skip("this Pillow has no AVIF")
+    data = file_of(picture, "AVIF").getvalue()
+    assert read_picture(io.BytesIO(data)).notes == []
+    at = data.index(b"av1C") + 6
+    from vaecodec.pixels import bits_of
+
+    deep = data[:at] + bytes([data[at] | 64]) + data[at + 1 :]
+    assert bits_of(Image.open(io.BytesIO(data)), io.BytesIO(deep)) == 10
+
+
+def test_damaged_metadata_does_not_cost_the_rest(picture: Image.Image) -> None:
+    from vaecodec.container import Reader
+
+    picture.info.update(icc_profile=b"profile", xmp=b"<x/>")
+    data = bytearray(vaecodec.encode(picture))
+    data[Reader(bytes(data)).chunks[0].at + 8] ^= 1
+    with pytest.raises(FormatError, match="checksum"):
+        vaecodec.decode(bytes(data))
+    saved = vaecodec.decode(bytes(data), best_effort=True)
+    assert len(saved.info["lost"]) == 1 and "icc_profile" in saved.info["lost"][0] and "icc_profile" not in saved.info
+    assert saved.info["xmp"] == b"<x/>"

@@ -142,3 +142,16 @@ def test_not_ours() -> None:
     out = io.BytesIO()
     kodak_crop(1, 20, 20).save(out, "PNG")
     assert Image.open(out).format == "PNG"
+
+
+def test_exif_given_to_save_turns_once(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
+    image = Image.open(tmp_path / "a.jpg")
+    for given in (image.info["exif"], image.getexif()):
+        image.save(tmp_path / "a.vae", exif=given)
+        again = Image.open(tmp_path / "a.vae")
+        assert again.size == (40, 60) and again.getexif().get(0x0112, 1) == 1
+    with pytest.warns(UserWarning, match="CMYK"):
+        image.convert("CMYK").save(tmp_path / "b.vae")

@@ -13,7 +13,7 @@ from conftest import kodak_crop, psnr
 from vaecodec import networks
 from vaecodec.codec import decode_latents
 from vaecodec.container import Reader
-from vaecodec.errors import FormatError, VaecodecError
+from vaecodec.errors import FormatError, ImageError, VaecodecError
 from vaecodec.tiling import Box, Grid
 
 SIZE = (300, 217)
@@ -215,6 +215,47 @@ def test_damaged_tiles_are_named_and_filled(tiled: bytes, stepped: bytes, pictur
     assert vaecodec.decode(tiled, best_effort=True).info["damaged"] == []
 
 
+def test_lossless_alpha_survives_its_tile_and_lost_alpha_is_filled(small_tiles: None, picture: Image.Image) -> None:
+    plane = Image.radial_gradient("L").resize(SIZE)
+    picture.putalpha(plane)
+    data = vaecodec.encode(picture, 60)
+    reader = Reader(data)
+    saved = vaecodec.decode(flipped(data, reader.coded()[1].at + 20), best_effort=True)
+    assert saved.info["damaged"] == [(128, 0, 128, 128)] and difference(saved.getchannel("A"), plane) == 0
+    saved = vaecodec.decode(flipped(data, reader.alpha()[1].at + 20), best_effort=True)
+    assert saved.info["damaged"] == [(128, 0, 128, 128)]
+    assert difference(saved.convert("RGB"), vaecodec.decode(data).convert("RGB")) == 0
+    change = np.abs(np.asarray(saved.getchannel("A"), int) - np.asarray(plane, int))
+    assert change[:, :128].max() == 0 and 0 < change[:128, 128:256].max() < 120
+    cut = vaecodec.decode(data[: reader.alpha()[4].at], preview=True)
+    assert cut.info["damaged"] == []  # cut, not damaged
+    both = flipped(data, reader.coded()[1].at + 20)[: reader.alpha()[4].at]
+    assert vaecodec.decode(both, preview=True).info["damaged"] == [(128, 0, 128, 128)]
+    assert len(vaecodec.decode(both, best_effort=True).info["damaged"]) == 3
+
+
+def test_thin_pictures() -> None:
+    """Cells of z are 64 pixels high, so a row of pixels may not be one tile of any length."""
+    from vaecodec.tiling import tile_log2
+
+    assert tile_log2(30_000, 1) == 0 and tile_log2(40_000, 1) == 9 and tile_log2(1024, 1024) == 0
+    row = np.asarray(kodak_crop(4, 768, 1).resize((40_000, 1)))
+    decoded = vaecodec.decode(vaecodec.encode(row, 90), region=(39_000, 0, 500, 1))
+    assert psnr(Image.fromarray(row[:, 39_000:39_500]), decoded) > 30
+    with pytest.raises(ImageError, match="tiles, more than"):
+        vaecodec.encode(np.zeros((1, 2**24 + 512), np.uint8))
+
+
+def test_too_little_to_show() -> None:
+    """What claims much and holds nothing is refused, taken leniently too."""
+    from vaecodec.container import Header, write
+
+    model = networks.default_model()
+    for header in (Header(23_000, 23_000, "RGB", 50, model, 9), Header(1400, 1400, "RGB", 50, model)):
+        with pytest.raises(FormatError, match="too few to show"):
+            vaecodec.decode(write(header, [(b"T", bytes(8))]), preview=True)
+
+
 def test_nothing_left(picture: Image.Image) -> None:
     data = vaecodec.encode(picture, 60)
     with pytest.raises(FormatError, match="nothing of the picture is left"):
@@ -241,6 +282,8 @@ def test_command_line(tiled: bytes, tmp_path: Path) -> None:
     assert failed.returncode == 1 and "1 of its 6 tiles (2)" in failed.stderr and not (tmp_path / "bad.png").exists()
     saved = run("decode", "bad.vae", "bad.png", "--best-effort")
     assert saved.returncode == 3 and "128 x 128 at 256,0" not in saved.stderr and "44 x 128 at 256,0" in saved.stderr
+    shown = run("decode", "bad.vae", "bad.png", "--preview", "--force")
+    assert shown.returncode == 0 and "100.0 %" in shown.stderr and "44 x 128 at 256,0" in shown.stderr
     for wrong in (["--region", "1,2,3"], ["--scale", "2"], ["--preview", "--best-effort"], ["--format", "a/b"]):
         assert run("decode", "a.vae", "x.png", *wrong).returncode == 2
     assert "does not lie" in run("decode", "a.vae", "x.png", "--region", "0,0,301,1").stderr
