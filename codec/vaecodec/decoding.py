@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecodec.canvas import Canvas, fill, finished, reduced
-from vaecodec.container import SEGMENTS, Chunk, Reader
+from vaecodec.container import CHUNK_OVERHEAD, SEGMENTS, Chunk, Reader
 from vaecodec.encoding import CHECK
 from vaecodec.entropy import CutDecoder, Decoder
 from vaecodec.errors import FormatError, ImageError
@@ -44,7 +44,7 @@ class Tiles:
         self.chunks, self.alpha_chunks = self.reader.coded(), self.reader.alpha()
         least = least_bits(self.nets, header.quality, (header.height, header.width)) / 8
         if self.lenient:
-            there = sum(max(0, min(chunk.end, self.reader.size) - chunk.at) for chunk in self.chunks)
+            there = sum(max(0, min(chunk.end, self.reader.size) - chunk.at - CHUNK_OVERHEAD) for chunk in self.chunks)
             if there < least / 10:
                 raise FormatError(f"damaged or cut short: {there} bytes of the picture are there, too few to show any of it")
             return
