@@ -100,13 +100,13 @@ class Decoder(Coder):
 
     def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
         """The next symbols of the bytes."""
-        order, counts, models, half = _runs(index, tables)
+        self._order, counts, models, half = _runs(index, tables)
         try:
             by_run = self._symbols(models, counts, half)
         except AssertionError:
             raise FormatError("damaged: its coded data is not valid for its model") from None
         out = np.empty_like(by_run)
-        out[order] = by_run
+        out[self._order] = by_run
         return out
 
     def _run(self, model: Any, count: int) -> Ints:
@@ -149,7 +149,7 @@ class CutDecoder(Decoder):
         """As Decoder.code; notes are the table index of each symbol that is a guess, 0 for the others."""
         self.settled = 0
         out = super().code(tables, index)
-        guessed = _runs(index, tables)[0][self.settled :]
+        guessed = self._order[self.settled :]
         self.notes = np.zeros(out.size, np.uint8)
         self.notes[guessed] = index[guessed]
         return out

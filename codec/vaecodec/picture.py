@@ -97,6 +97,7 @@ class Picture:
 
     def _plain(self, image: Image.Image, exif: bytes | Image.Exif | None) -> Image.Image | Samples:
         """The image upright, in one of the modes that are kept as they are, or as an array; its metadata is taken."""
+        image.load()  # Pillow turns TIFF by itself then
         clear = image.info.get("transparency")
         turn = UPRIGHT.get(self.take_metadata(image, exif))
         if turn is not None:

@@ -168,6 +168,9 @@ ORIENTED = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/><tiff:Orientation
 def test_nothing_asks_for_a_second_turn(picture: Image.Image) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
+    for kind in ("TIFF", "PNG"):
+        turned = vaecodec.decode(vaecodec.encode(Image.open(file_of(picture, kind, exif=exif))))
+        assert turned.size == (picture.height, picture.width) and turned.getexif().get(0x0112, 1) == 1
     stored = Image.open(file_of(picture, "JPEG", exif=exif, xmp=ORIENTED, quality=95))
     decoded = vaecodec.decode(vaecodec.encode(stored, 80))
     assert decoded.size == (picture.height, picture.width) and b"6" not in decoded.info["xmp"]

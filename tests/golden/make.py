@@ -28,6 +28,13 @@ def with_alpha(picture: Image.Image) -> Image.Image:
     return picture
 
 
+def with_metadata(picture: Image.Image) -> Image.Image:
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    picture.info.update(icc_profile=bytes(range(256)), exif=exif.tobytes(), xmp=b"<x:xmpmeta/>")
+    return picture
+
+
 TILED = {"tile": 7}
 CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
     "smallest": (kodak_crop(3, 1, 1), 50.0, {}),
@@ -43,6 +50,9 @@ CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
     "grey16": (sixteen_bits(kodak_crop(12, 100, 80).convert("L")), 90.0, {}),
     "color16": (sixteen_bits(kodak_crop(13, 80, 100)), 90.0, {}),
     "alpha16": (sixteen_bits(with_alpha(kodak_crop(14, 64, 64))), 60.0, {}),
+    "grey-alpha16": (sixteen_bits(with_alpha(kodak_crop(5, 70, 50).convert("L"))), 45.0, {}),
+    "tiled16": (sixteen_bits(kodak_crop(6, 200, 150)), 30.0, TILED),
+    "metadata": (with_metadata(kodak_crop(9, 66, 66)), 50.0, {}),
 }
 
 
