@@ -1,7 +1,6 @@
 """The table of codecs that are compared. Adding one is adding one entry to PEERS."""
 import importlib.util
 import io
-import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from PIL import AvifImagePlugin, Image, features
 
 import vaecodec
 from vaecodec import networks
+from vaecodec.workers import cores
 
 OURS = "vaecodec"
 
@@ -128,11 +128,6 @@ def _save(kind: str, options: Callable[[float, int], dict[str, Any]]) -> Callabl
 def _open(data: bytes, threads: int) -> Image.Image:
     AvifImagePlugin.DEFAULT_MAX_THREADS = threads or cores()
     return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=3)

@@ -19,8 +19,9 @@ import vaecodec
 from vaecodec.batch import complain, images_in
 from vaecodec.errors import VaecodecError
 from vaecodec.pixels import read_image, write_file
+from vaecodec.workers import cores
 from vaecodec_bench import metrics, results
-from vaecodec_bench.codecs import Codec, available, cores, named
+from vaecodec_bench.codecs import Codec, available, named
 from vaecodec_bench.results import Results, Sample
 
 

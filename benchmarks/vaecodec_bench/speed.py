@@ -15,8 +15,9 @@ from rich.table import Column, Table
 
 from vaecodec.batch import complain, images_in
 from vaecodec.errors import VaecodecError
+from vaecodec.workers import cores
 from vaecodec_bench import plot, processes
-from vaecodec_bench.codecs import OURS, Codec, available, cores
+from vaecodec_bench.codecs import OURS, Codec, available
 from vaecodec_bench.processes import quartiles
 from vaecodec_bench.run import make_folder, read_rgb, write
 

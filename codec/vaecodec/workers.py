@@ -13,11 +13,16 @@ R = TypeVar("R")
 MOST = 3  # tiles at once: each takes up to 130 MB
 
 
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Crew:
     """Networks and the threads to run them in. several: whether there is more than one tile to work on."""
 
     def __init__(self, model: str | None, threads: int, several: bool, installed_only: bool = False):
-        count = threads or os.cpu_count() or 1
+        count = threads or cores()
         self.size = min(count, MOST) if several else 1
         self.nets: Networks = networks.load(model, count // self.size if several else threads, installed_only)
 
