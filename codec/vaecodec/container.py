@@ -206,11 +206,13 @@ class Reader:
                 at = self.chunks[-1].end
             if entries:
                 return
+        before = True
         for _ in range(self.most):
             if at >= self.size - _CHUNK.size:
                 return
             chunk = self._chunk(at)
-            if not self.coded() and chunk.kind not in (TILE, STEP) and not self._whole(chunk):
+            before = before and chunk.kind not in (TILE, STEP)
+            if before and not self._whole(chunk):
                 # Damage to what comes before the picture need not cost the picture.
                 follows = chunk.end <= self.size - _CHUNK.size and self._whole(self._chunk(chunk.end))
                 at = chunk.end if follows else self._resume(at + 1)
