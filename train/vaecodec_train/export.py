@@ -171,7 +171,8 @@ def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, obje
     y = [gaussian_table(float(np.exp(LOG_SCALE_MIN + i * LOG_SCALE_STEP))) for i in range(SCALES)]
     z = z_prior(model) * BANDS
     with tempfile.TemporaryDirectory(dir=out) as name:
-        folder = Path(name)
+        folder = Path(name) / "model"  # with ordinary permissions, unlike the temporary folder
+        folder.mkdir()
         for file, data in all_graphs(model, integers).items():
             (folder / file).write_bytes(data)
         preview = linear_synthesis(model, crops[:200])
