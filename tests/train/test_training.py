@@ -289,5 +289,9 @@ def test_a_grown_model_codes_like_the_old_one() -> None:
             a, b = old(x, q_old), new(x, q_new)
         assert (a.x_hat - b.x_hat).square().mean().sqrt() < 0.05
         assert b.bpp.item() == pytest.approx(a.bpp.item(), abs=0.1)
-    with pytest.raises(VaecodecError, match="only"):
+    deep = grow(new, dataclasses.replace(wide, context_blocks=3)).eval()
+    with torch.no_grad():
+        a, b = new(x, torch.tensor([0.5])), deep(x, torch.tensor([0.5]))
+    assert torch.allclose(a.x_hat, b.x_hat, atol=0.01) and b.bpp.item() == pytest.approx(a.bpp.item(), rel=0.02)
+    with pytest.raises(VaecodecError, match="alone"):
         grow(new, dataclasses.replace(wide, m=64))

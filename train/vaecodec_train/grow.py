@@ -1,4 +1,5 @@
-"""Starts a model from the weights of a smaller one: more latent channels, a bypass, a wider range of lambda."""
+"""Starts a model from the weights of a smaller one: more latent channels, a bypass, more blocks of the context model, a wider
+range of lambda."""
 import dataclasses
 import math
 
@@ -32,19 +33,22 @@ def resampled(table: Tensor, old: ModelConfig, new: ModelConfig, extrapolate: bo
 def grow(old: Codec, config: ModelConfig) -> Codec:
     """A model of `config` that codes like `old` where both can. Raises VaecodecError if widths but m differ."""
     a, b = old.config, config
-    grown = {name: getattr(b, name) for name in ("m", "bypass", "anchors", "lambda_min", "lambda_max")}
-    if dataclasses.replace(a, **grown) != b or b.m < a.m or a.bypass:
-        raise VaecodecError("only a model without bypass grows, and in m, the bypass and the range of lambda alone")
+    grown = {name: getattr(b, name) for name in ("m", "bypass", "context_blocks", "anchors", "lambda_min", "lambda_max")}
+    if dataclasses.replace(a, **grown) != b or b.m < a.m or b.context_blocks < a.context_blocks or (
+            a.bypass and (b.m > a.m or not b.bypass)):
+        raise VaecodecError("a model grows in m, the bypass, the blocks of its context model and the range of lambda alone, "
+                            "and with a bypass not in m")
     new = Codec(b)
     places = torch.tensor(spread(a.m, b.m))
     both = torch.cat([places, places + b.m])  # rows of the heads: means, then log-scales
     fresh = torch.tensor(np.setdiff1d(np.arange(b.m), places.numpy()))
     state, source = new.state_dict(), old.state_dict()
-    heads = ["prior_head", *[f"context.{s}.{b.context_blocks + 1}" for s in range(STEPS - 1)]]
+    last = {f"context.{s}.{a.context_blocks + 1}": f"context.{s}.{b.context_blocks + 1}" for s in range(STEPS - 1)}
+    heads = ["prior_head", *last]
     columns = ("g_s.stem.weight", "h_a.0.weight", *[f"context_in.{s}.weight" for s in range(STEPS - 1)])
     for name, value in source.items():
         layer = name.rsplit(".", 1)[0]
-        target = state[name]
+        target = state[name.replace(layer, last.get(layer, layer))]
         if name.endswith(("_cdf_length", "_offset", "_quantized_cdf")):
             continue
         if name in ("log_gain_a", "log_gain_s", "bias_h"):
@@ -67,6 +71,12 @@ def grow(old: Codec, config: ModelConfig) -> Codec:
         else:
             target.copy_(value)
     new.load_state_dict(state)
+    for name, value in new.named_parameters():
+        part, _, number, place, kind = (name + "....").split(".")[:5]
+        if part == "context" and place in ("mix_out", "project") and int(number) > a.context_blocks:
+            value.mul_(SMALL if kind == "weight" else 0)
+    if a.bypass:
+        return new
     if new.g_a.bypass is not None and new.g_s.bypass is not None:
         for conv in (new.g_a.bypass.conv, new.g_s.bypass.conv):
             conv.weight.mul_(SMALL)
