@@ -33,6 +33,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "patch 128, batch 32": {"patch": 128, "batch": 32},
     "no averaged weights": {"ema": 0.0},
     "cosine decay": {"decay_shape": "cosine"},
+    "lambda 0.0009 to 0.12 instead of 0.0006 to 1": {"model": {"lambda_min": 0.0009, "lambda_max": 0.12}},
+    "context model of two blocks a step": {"model": {"context_blocks": 2}},
 }
 
 
