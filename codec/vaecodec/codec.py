@@ -68,7 +68,7 @@ def decode(data: bytes | BinaryIO, *, region: Region | None = None, scale: int =
     reader = Reader(data, best_effort or preview, max_pixels)
     if reader.header.color in ("LA16", "RGB16", "RGBA16"):
         raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
-    canvas, info = _decode(reader, False, region, scale, best_effort, preview, model, threads)
+    canvas, info = _decode(reader, False, region, scale, preview, model, threads)
     assert canvas.image is not None
     canvas.image.info.update(info)
     return canvas.image
@@ -78,30 +78,30 @@ def decode_canvas(data: bytes | BinaryIO, *, region: Region | None = None, scale
                   best_effort: bool = False, preview: bool = False, model: str | None = None, threads: int = 0,
                   max_pixels: int = MAX_PIXELS) -> tuple[Canvas, dict[str, Any]]:
     """As decode, for any kind of picture: a canvas, and what decode puts into `info`."""
-    return _decode(Reader(data, best_effort or preview, max_pixels), False, region, scale, best_effort, preview, model, threads)
+    return _decode(Reader(data, best_effort or preview, max_pixels), False, region, scale, preview, model, threads)
 
 
 def decode_array(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, best_effort: bool = False,
                  preview: bool = False, model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> Samples:
     """As decode, but an array: (H, W) for grey, else (H, W, 2 to 4), uint8 or uint16."""
     reader = Reader(data, best_effort or preview, max_pixels)
-    canvas, _ = _decode(reader, True, region, scale, best_effort, preview, model, threads)
+    canvas, _ = _decode(reader, True, region, scale, preview, model, threads)
     assert canvas.array is not None
     return canvas.array[:, :, 0] if canvas.array.shape[2] == 1 else canvas.array
 
 
-def _decode(reader: Reader, array: bool, region: Region | None, scale: int, best_effort: bool, preview: bool,
-            model: str | None, threads: int) -> tuple[Canvas, dict[str, Any]]:
-    header, lenient = reader.header, best_effort or preview
+def _decode(reader: Reader, array: bool, region: Region | None, scale: int, preview: bool, model: str | None,
+            threads: int) -> tuple[Canvas, dict[str, Any]]:
+    header = reader.header
     wanted = _box(header, region, scale)
     crew = _crew(header, model, threads)
-    tiles = Tiles(reader, crew.nets, lenient)
+    tiles = Tiles(reader, crew.nets)
     lost: list[str] = []
     info: dict[str, Any] = {"quality": header.quality, "model": header.model}
-    info |= reader.metadata(lost if lenient else None)
+    info |= reader.metadata(lost if reader.lenient else None)
     canvas = Canvas(-(-wanted.width // scale), -(-wanted.height // scale), header.color, array)
     decode_tiles(tiles, wanted, canvas, crew, scale)
-    if lenient:
+    if reader.lenient:
         numbers = set(tiles.damaged) - (tiles.cut if preview else set())
         boxes = [tiles.grid.box(tile) for tile in sorted(numbers)]
         info["damaged"] = [(box.x0, box.y0, box.width, box.height) for box in boxes]

@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 from vaecodec.errors import FormatError
@@ -141,6 +142,7 @@ class Reader:
     """
 
     def __init__(self, file: BinaryIO | bytes, lenient: bool = False, max_pixels: int = MAX_PIXELS):
+        self.lenient = lenient
         self.file = file if not isinstance(file, (bytes, bytearray, memoryview)) else io.BytesIO(file)
         self.size = self.file.seek(0, io.SEEK_END)
         self.file.seek(0)
@@ -249,17 +251,11 @@ class Reader:
 
     def _resume(self, at: int) -> int:
         """The next place where a chunk of latents with a right checksum begins; the file's end where there is none."""
-        rest, tries = self._read(at, self.size - at), 64  # so many false ones are no accident
-        for match in re.finditer(re.escape(STEP if self.header.by_step else TILE), rest):
-            if match.start() + _CHUNK.size <= len(rest):
-                chunk = self._chunk(at + match.start())
-                if chunk.end <= self.size:
-                    tries -= 1
-                    if self._whole(chunk):
-                        return chunk.at
-                    if not tries:
-                        break
-        return self.size
+        rest = self._read(at, self.size - at)
+        letters = re.finditer(STEP if self.header.by_step else TILE, rest[: 1 - _CHUNK.size])
+        fitting = (chunk for letter in letters if (chunk := self._chunk(at + letter.start())).end <= self.size)
+        tried = islice(fitting, 64)  # so many false ones are no accident
+        return next((chunk.at for chunk in tried if self._whole(chunk)), self.size)
 
     def _read(self, at: int, count: int) -> bytes:
         self.file.seek(at)

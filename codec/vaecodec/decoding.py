@@ -24,7 +24,7 @@ Payloads = list[tuple[bytes, bool]]  # of one tile: the bytes of its chunks, and
 
 @dataclass
 class Tiles:
-    """The tiles of an open file. lenient: make the best of what is damaged or missing.
+    """The tiles of an open file; where its reader is lenient, the best of what is damaged or missing.
 
     damaged: why a tile cannot be shown as it was meant, by its number; cut: those of them that the end of the file cuts;
     empty: those without colours; bare: those without alpha.
@@ -32,7 +32,6 @@ class Tiles:
 
     reader: Reader
     nets: Networks
-    lenient: bool = False
     damaged: dict[int, str] = field(default_factory=dict)
     cut: set[int] = field(default_factory=set)
     empty: set[int] = field(default_factory=set)
@@ -43,7 +42,7 @@ class Tiles:
         self.grid = grid_of(header.width, header.height, header.tile)
         self.chunks, self.alpha_chunks = self.reader.coded(), self.reader.alpha()
         least = least_bits(self.nets, header.quality, (header.height, header.width)) / 8
-        if self.lenient:
+        if self.reader.lenient:
             there = sum(max(0, min(chunk.end, self.reader.size) - chunk.at - CHUNK_OVERHEAD) for chunk in self.chunks)
             if there < least / 10:
                 raise FormatError(f"damaged or cut short: {there} bytes of the picture are there, too few to show any of it")
@@ -79,7 +78,7 @@ class Tiles:
     def latents(self, tile: int, payloads: Payloads) -> Latents | None:
         """A tile's exact latents; where it is damaged, the likeliest ones if lenient, else None."""
         if tile in self.damaged:
-            return self._likeliest(tile, payloads) if self.lenient else None
+            return self._likeliest(tile, payloads) if self.reader.lenient else None
         try:
             parts = [payload for payload, _ in payloads]
             if len(parts[-1]) < CHECK.size:
@@ -144,7 +143,7 @@ class Tiles:
 
     def check(self) -> None:
         """Raises FormatError that lists the damaged tiles, if there are any and they matter."""
-        if not self.damaged or self.lenient:
+        if not self.damaged or self.reader.lenient:
             return
         if self.reader.header.tiles == 1:
             raise FormatError(next(iter(self.damaged.values())))
@@ -200,7 +199,7 @@ def decode_tiles(tiles: Tiles, wanted: Box, canvas: Canvas, crew: Crew, scale: i
         last = grid.meeting(blocks[0].grown(halo).within(grid.picture))[-1] // grid.columns
         while pending and pending[0] <= last:
             fetch(pending.pop(0))
-        if tiles.damaged and not tiles.lenient:
+        if tiles.damaged and not tiles.reader.lenient:
             continue  # the rest is only looked at to name all that is damaged
         for box, samples in zip(blocks, crew.map(show, blocks), strict=True):
             samples = finished(samples, header.color)

@@ -64,44 +64,13 @@ class Picture:
             check_size(self.width, self.height, max_pixels)
             self.color = ("L", "LA", "RGB", "RGBA")[channels - 1] + ("16" if self.source.dtype == np.uint16 else "")
 
-    def take_metadata(self, image: Image.Image, exif: bytes | Image.Exif | None = None) -> int:
-        """Take profile, EXIF and XMP of an image, made to say that the pixels are upright; returns the orientation that they
-        have by EXIF, 1 to 8. exif: instead of the image's own."""
-        if (frames := getattr(image, "n_frames", 1)) > 1:
-            self.notes.append(f"only the first of its {frames} frames or pages is kept")
-        for name in METADATA:
-            data = image.info.get(name)
-            if isinstance(data, (bytes, str)) and data:
-                self.metadata[name] = data.encode() if isinstance(data, str) else data
-        if "xmp" in self.metadata:
-            self.metadata["xmp"] = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)\d", rb"\g<1>1", self.metadata["xmp"])
-        if exif is not None:
-            self.metadata["exif"] = exif if isinstance(exif, bytes) else exif.tobytes()
-        try:
-            tags = Image.Exif()
-            with warnings.catch_warnings(action="ignore"):
-                tags.load(image.getexif().tobytes() if exif is None else self.metadata["exif"])
-            orientation: int = tags.get(ORIENTATION, 1)
-            if exif is None and image.format == "TIFF":
-                for tag in set(tags) - DESCRIPTIVE:
-                    del tags[tag]
-            if orientation != 1:
-                tags[ORIENTATION] = 1
-            if tags and (orientation != 1 or "exif" not in self.metadata):
-                self.metadata["exif"] = tags.tobytes()
-            return orientation
-        except Exception:  # Pillow's parser raises many kinds
-            self.notes.append("its EXIF is damaged and is left out")
-            self.metadata.pop("exif", None)
-            return 1
-
     def _plain(self, image: Image.Image, exif: bytes | Image.Exif | None) -> Image.Image | Samples:
         """The image upright, in one of the modes that are kept as they are, or as an array; its metadata is taken."""
         image.load()  # Pillow turns TIFF by itself then
         clear = image.info.get("transparency")
-        turn = UPRIGHT.get(self.take_metadata(image, exif))
-        if turn is not None:
-            image = image.transpose(turn)
+        self.metadata, self.notes, orientation = metadata_of(image, exif)
+        if orientation in UPRIGHT:
+            image = image.transpose(UPRIGHT[orientation])
         if image.mode == "CMYK":
             image = self._from_cmyk(image)
         elif image.mode in ("P", "PA"):
@@ -161,6 +130,41 @@ class Picture:
         return cut(self.source, box)[:, :, -1]
 
 
+def metadata_of(image: Image.Image, exif: bytes | Image.Exif | None = None) -> tuple[dict[str, bytes], list[str], int]:
+    """Profile, EXIF and XMP of an image, made to say that the pixels are upright; notes of what is left out; and the
+    orientation that the pixels have by EXIF, 1 to 8. exif: instead of the image's own."""
+    notes = []
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        notes.append(f"only the first of its {frames} frames or pages is kept")
+    metadata: dict[str, bytes] = {}
+    for name in METADATA:
+        data = image.info.get(name)
+        if isinstance(data, (bytes, str)) and data:
+            metadata[name] = data.encode() if isinstance(data, str) else data
+    if "xmp" in metadata:
+        metadata["xmp"] = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)\d", rb"\g<1>1", metadata["xmp"])
+    if exif is not None:
+        metadata["exif"] = exif if isinstance(exif, bytes) else exif.tobytes()
+    orientation = 1
+    try:
+        tags = Image.Exif()
+        with warnings.catch_warnings(action="ignore"):
+            tags.load(image.getexif().tobytes() if exif is None else metadata["exif"])
+        orientation = tags.get(ORIENTATION, 1)
+        if exif is None and image.format == "TIFF":
+            for tag in set(tags) - DESCRIPTIVE:
+                del tags[tag]
+        if orientation != 1:
+            tags[ORIENTATION] = 1
+        if tags and (orientation != 1 or "exif" not in metadata):
+            metadata["exif"] = tags.tobytes()
+    except Exception:  # Pillow's parser raises many kinds
+        notes.append("its EXIF is damaged and is left out")
+        metadata.pop("exif", None)
+        orientation = 1
+    return metadata, notes, orientation
+
+
 def check_size(width: int, height: int, max_pixels: int) -> None:
     if width == 0 or height == 0:
         raise ImageError(f"the image is empty ({width} x {height})")
@@ -201,12 +205,13 @@ def alpha_plane(data: bytes, width: int, height: int, depth: int) -> Samples:
         raise ImageError("its alpha cannot be read") from None
 
 
-def as_picture(image: Picture | Image.Image | Samples, max_pixels: int = MAX_PIXELS) -> Picture:
+def as_picture(image: Picture | Image.Image | Samples, max_pixels: int = MAX_PIXELS,
+               exif: bytes | Image.Exif | None = None) -> Picture:
     """A picture, or one made of an image or an array as `encode` takes them; warns of what had to be changed (UserWarning).
     Raises ImageError."""
     if isinstance(image, Picture):
         return image
-    picture = Picture(image, max_pixels)
+    picture = Picture(image, max_pixels, exif)
     for note in picture.notes:
         warnings.warn(note, stacklevel=3)
     return picture

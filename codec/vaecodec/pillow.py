@@ -1,5 +1,4 @@
 """Pillow plugin: after `import vaecodec.pillow`, Image.open reads .vae files and Image.save writes them."""
-import warnings
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -8,7 +7,7 @@ from PIL import Image, ImageFile
 from vaecodec.codec import decode_canvas, encode
 from vaecodec.container import SIGNATURE, Reader
 from vaecodec.errors import FormatError, VaecodecError
-from vaecodec.picture import PLAIN_MODES, Picture
+from vaecodec.picture import PLAIN_MODES, as_picture
 
 MODES = {color: mode for mode, color in PLAIN_MODES.items()} | {"LA16": "LA", "RGB16": "RGB", "RGBA16": "RGBA"}
 OPTIONS = ("quality", "bpp", "size", "psnr", "progressive", "strip", "model", "threads")
@@ -107,10 +106,8 @@ def _save(image: Image.Image, fp: Any, filename: str | bytes) -> None:
     """Options: OPTIONS, as of vaecodec.encode, and icc_profile, exif, xmp; without these, what the image's info has is kept."""
     options: dict[str, Any] = image.encoderinfo
     try:
-        picture = Picture(image, exif=(options["exif"] or b"") if "exif" in options else None)
+        picture = as_picture(image, exif=(options["exif"] or b"") if "exif" in options else None)
         picture.metadata |= {name: options[name] or b"" for name in ("icc_profile", "xmp") if name in options}
-        for note in picture.notes:
-            warnings.warn(note, stacklevel=3)
         fp.write(encode(picture, **{name: options[name] for name in OPTIONS if name in options}))
     except VaecodecError as error:
         raise OSError(str(error)) from None

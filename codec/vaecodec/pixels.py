@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import ImageError, VaecodecError
-from vaecodec.picture import METADATA, Picture, Samples, check_size, with_clear
+from vaecodec.picture import METADATA, Picture, Samples, check_size, metadata_of, with_clear
 
 # What the values 2 to 8 of EXIF's orientation ask for.
 TURNS: dict[int, Callable[[Samples], Samples]] = {
@@ -103,8 +103,7 @@ def _read_deep_png(file: BinaryIO, max_pixels: int) -> Picture:
     try:
         header = Image.open(file)
         check_size(*header.size, max_pixels)
-        taker = Picture(np.zeros((1, 1), np.uint8))
-        orientation = taker.take_metadata(header)
+        metadata, notes, orientation = metadata_of(header)
         file.seek(0)
         width, height, rows, info = png.Reader(file=file).read()
         array = np.empty((height, width, info["planes"]), np.uint16)
@@ -117,7 +116,7 @@ def _read_deep_png(file: BinaryIO, max_pixels: int) -> Picture:
     except Exception as error:  # pypng raises many kinds for damaged files, and Pillow does
         raise _damaged(error) from None
     picture = Picture(TURNS[orientation](array) if orientation in TURNS else array, max_pixels)
-    picture.metadata, picture.notes = taker.metadata, taker.notes
+    picture.metadata, picture.notes = metadata, notes
     return picture
 
 
