@@ -21,6 +21,7 @@ from vaecodec_train.data import batch, open_dataset
 from vaecodec_train.grow import grow
 from vaecodec_train.loop import Trainer, losses, read_checkpoint
 from vaecodec_train.model import Codec
+from vaecodec_train.patterns import KINDS
 from vaecodec_train.runlog import Log, estimated_curve, read_log
 
 SMALL = {"steps": 60, "batch": 4, "patch": 64, "warmup": 5, "precision": "float32", "compile": False, "held_out": 2,
@@ -61,7 +62,7 @@ def steps(t: Trainer, count: int) -> list[float]:
     {"optimizer": "rmsprop", "lr_matrix": 0.001},
     {"metric": "ms-ssim", "patch": 192, "steps": 20,
      "model": {**SMALL["model"], "lambda_min": 2.0, "lambda_max": 80.0}},  # type: ignore[dict-item]
-    {"downscale": True, "decay_shape": "cosine", "flip": False, "crop": False},
+    {"downscale": True, "patterns": 0.5, "decay_shape": "cosine", "flip": False, "crop": False},
 ])
 def test_it_learns(tmp_path: Path, images: Path, changes: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> None:
     if changes.get("patch") == 192:
@@ -79,6 +80,18 @@ def test_it_learns(tmp_path: Path, images: Path, changes: dict[str, object], tmp
     assert steps(t, 1)[0] == pytest.approx(before, abs=1e-5)
     steps(t, t.config.steps - 1)
     assert loss() < before - 0.05
+
+
+def test_patterns_are_of_every_kind_and_the_same_each_time(images: Path, tmp_path: Path) -> None:
+    photo = np.asarray(Image.open(images / "1.png"))[:64, :64]
+    for kind in KINDS:
+        drawn = [kind(np.random.default_rng(seed), photo) for seed in (1, 1, 2)]
+        assert all(d.shape == photo.shape and d.dtype == np.uint8 and not np.array_equal(d, photo) for d in drawn)
+        assert np.array_equal(drawn[0], drawn[1])
+    t = trainer(tmp_path, images, patterns=0.5)
+    without = trainer(tmp_path, images, patterns=0.0)
+    first, again, plain = (batch(x.dataset, x.config, 0)[0] for x in (t, t, without))
+    assert np.array_equal(first, again) and not np.array_equal(first, plain)
 
 
 def test_klt_start_is_a_good_start(tmp_path: Path, images: Path) -> None:

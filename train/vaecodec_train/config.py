@@ -34,6 +34,7 @@ class TrainConfig:
     crop: bool = True  # at random; otherwise the middle
     flip: bool = True
     downscale: bool = False  # by a random factor between 0.5 and 1
+    patterns: float = 0.0  # the part of the crops that are made into dithers, stripes, pixel art, noise or text
     precision: str = "auto"  # bf16 where the processor multiplies it natively
     compile: bool = True
     seed: int = 0
@@ -53,6 +54,8 @@ class TrainConfig:
             raise VaecodecError("steps, batch and held_out must be at least 1")
         if not self.lr_matrix > 0 or not self.lr_other > 0 or not 0 <= self.ema < 1 or not 0 <= self.decay <= 1:
             raise VaecodecError("learning rates must be above 0, ema at least 0 and below 1, decay between 0 and 1")
+        if not 0 <= self.patterns <= 1:
+            raise VaecodecError(f"patterns must be between 0 and 1, not {self.patterns}")
         if not 0 < self.model.lambda_min < self.model.lambda_max or self.model.anchors < 2 or self.model.m % 4:
             raise VaecodecError("lambda_min must be above 0 and below lambda_max, anchors at least 2, m a multiple of 4")
 

@@ -15,6 +15,7 @@ from rich.progress import track
 from vaecodec.batch import images_in
 from vaecodec.errors import VaecodecError
 from vaecodec_train.config import TrainConfig
+from vaecodec_train.patterns import pattern
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -89,6 +90,8 @@ def batch(dataset: Dataset, config: TrainConfig, step: int) -> tuple[Pixels, npt
             crop = np.asarray(Image.fromarray(crop).resize((config.patch, config.patch), Image.Resampling.LANCZOS))
         if config.flip:
             crop = crop[:: int(rng.choice([-1, 1])), :: int(rng.choice([-1, 1]))]
+        if config.patterns and rng.random() < config.patterns:
+            crop = pattern(rng, crop)
         crops.append(crop)
     return np.stack(crops), rng.random(config.batch, np.float32)
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from vaecodec.networks import STEPS, group_at
-from vaecodec_train.model import Analysis, Codec, PlainBlock, Synthesis
+from vaecodec_train.model import GATED_LIMIT, Analysis, Codec, PlainBlock, Synthesis
 from vaecodec_train.quantize import LIMIT, IntegerConv, IntegerModel
 
 Array = npt.NDArray[Any]
@@ -60,11 +60,11 @@ class Graph:
         return self.op("Conv", x, weight, bias, kernel_shape=[1, 1])
 
     def float_conv(self, x: str, conv: nn.Conv2d, rows: Any = slice(None), columns: Any = slice(None),
-                   scale: float = 1, shift: float = 0) -> str:
+                   scale: float = 1, shift: float | Array = 0) -> str:
         """conv(x) * scale + shift, of some output and input channels; the weights are stored as float16."""
         assert conv.bias is not None
         weight = self.const(conv.weight.detach().numpy()[rows][:, columns].astype(np.float16))
-        bias = conv.bias.detach().numpy()[rows].astype(np.float32) * np.float32(scale) + np.float32(shift)
+        bias = conv.bias.detach().numpy()[rows].astype(np.float32) * np.float32(scale) + np.asarray(shift, np.float32)
         weight = self.op("Cast", weight, to=TensorProto.FLOAT)
         if scale != 1:
             weight = self.op("Mul", weight, self.const(np.float32(scale)))  # type: ignore[arg-type]
@@ -125,7 +125,16 @@ def float_block(g: Graph, x: str, block: Any) -> str:
     half = block.project.in_channels
     gate = g.silu(g.float_conv(x, block.expand, slice(half)))
     value = g.float_conv(x, block.expand, slice(half, None))
-    return g.op("Add", x, g.float_conv(g.op("Mul", gate, value), block.project))
+    return g.op("Add", x, bounded_project(g, g.op("Mul", gate, value), block.project))
+
+
+def bounded_project(g: Graph, product: str, project: nn.Conv2d) -> str:
+    """project(clamp(product)). HardSigmoid, unlike Clip, keeps the engine's blocked layout; project undoes its scale."""
+    share = g.op("HardSigmoid", product, alpha=0.5 / GATED_LIMIT, beta=0.5)  # clamp(product) = (2 share - 1) GATED_LIMIT
+    assert project.bias is not None
+    weights = project.weight.detach().numpy().astype(np.float16).astype(np.float32).sum((1, 2, 3))
+    bias = project.bias.detach().numpy()
+    return g.float_conv(share, project, scale=2 * GATED_LIMIT, shift=bias - 2 * GATED_LIMIT * bias - GATED_LIMIT * weights)
 
 
 def cells_of_8(g: Graph, image: str, channels: int) -> str:
