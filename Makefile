@@ -14,7 +14,7 @@ test: $(TEST_READY)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# About an hour on two cores; rewrites the tables and diagrams of README.md and docs/BENCHMARKS.md.
+# About two hours on two cores; rewrites the tables and diagrams of README.md and docs/BENCHMARKS.md.
 bench: $(TEST_READY)
 	$(BIN)/vaecodec bench benchmarks/data/kodak -o report
 	$(BIN)/vaecodec bench benchmarks/data/kodak -o report --speed

@@ -17,7 +17,8 @@ import vaecodec
 from vaecodec import networks
 from vaecodec.workers import cores
 
-OURS = "vaecodec"
+OURS, SLOW = "vaecodec", "vaecodec effort 3"
+EFFORTS = {OURS: (0, (1, 15, 29, 43, 57, 72, 86, 100)), SLOW: (3, (1, 21, 41, 60, 80, 100))}  # effort, qualities
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,10 @@ def available(model: str | None) -> tuple[dict[str, Codec], dict[str, str], dict
 
     model: of vaecodec, an id or a folder; None is the default one. Raises ModelError.
     """
-    ours = vaecodec_codec(model or networks.default_model())
-    codecs, versions, missing = {OURS: ours}, {OURS: ours.version()}, {}
-    for peer in PEERS:
+    codecs: dict[str, Codec] = {}
+    versions: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for peer in (*(vaecodec_codec(name, model or networks.default_model()) for name in EFFORTS), *PEERS):
         try:
             versions[peer.name] = peer.version()
             codecs[peer.name] = peer
@@ -57,17 +59,29 @@ def available(model: str | None) -> tuple[dict[str, Codec], dict[str, str], dict
 
 def named(name: str, model: str | None) -> Codec:
     """One installed codec, without a look at the others. Raises ModelError."""
-    codec = vaecodec_codec(model or networks.default_model()) if name == OURS else next(p for p in PEERS if p.name == name)
+    ours = name in EFFORTS
+    codec = vaecodec_codec(name, model or networks.default_model()) if ours else next(p for p in PEERS if p.name == name)
     codec.version()  # libraries register themselves there
     return codec
 
 
-def vaecodec_codec(model: str) -> Codec:
-    """vaecodec with one model, an id or a folder."""
-    return Codec(OURS, lambda: f"{vaecodec.__version__}, model {networks.load(model, 0).id}",
-                 (1, 15, 29, 43, 57, 72, 86, 100), 50,
-                 lambda image, quality, threads: vaecodec.encode(image, quality, model=model, threads=threads),
-                 lambda data, threads: vaecodec.decode(data, model=model, threads=threads))
+def vaecodec_codec(name: str, model: str) -> Codec:
+    """One of EFFORTS, with a model: an id or a folder."""
+    effort, qualities = EFFORTS[name]
+
+    def version() -> str:
+        nets = networks.load(model, 0)
+        if effort and not nets.can("refine"):
+            raise ImportError(f"model {nets.id} has no refine.onnx")
+        return f"{vaecodec.__version__}, model {nets.id}" + (f", effort {effort}" if effort else "")
+
+    def encode(image: Image.Image, quality: float, threads: int) -> bytes:
+        return vaecodec.encode(image, quality, effort=effort, model=model, threads=threads)
+
+    def decode(data: bytes, threads: int) -> Image.Image:
+        return vaecodec.decode(data, model=model, threads=threads)
+
+    return Codec(name, version, qualities, 50, encode, decode)
 
 
 def _need(package: str, hint: str) -> None:

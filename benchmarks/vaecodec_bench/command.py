@@ -7,18 +7,20 @@ from vaecodec.errors import VaecodecError
 from vaecodec_bench import plot, report, run, speed, viewer
 
 
-def bench(folder: Path, out: Path, model: str | None, jobs: int, metrics: str, pictures: int, only_speed: bool) -> bool:
+def bench(folder: Path, out: Path, model: str | None, jobs: int, metrics: str, pictures: int, only_speed: bool,
+          resume: bool = False) -> bool:
     """Measure quality, or speed, on the images in `folder` and write the report into the folder `out`.
 
     jobs: processes that measure quality, or threads of each codec whose speed is measured; 0 is one a core.
-    pictures: how many images the page shows side by side. Returns whether everything went well. Raises VaecodecError.
+    pictures: how many images the page shows side by side. resume: keep what an earlier run measured with the same versions.
+    Returns whether everything went well. Raises VaecodecError.
     """
     if not folder.is_dir():
         raise VaecodecError(f"{folder}: not a folder")
     if only_speed:
         well = not speed.run(folder, out, model, jobs)
     else:
-        found = run.run(folder, out, model, jobs, metrics)
+        found = run.run(folder, out, model, jobs, metrics, resume)
         run.show(found)
         plot.write_diagrams(found, out)
         well = not (found.failures or found.interrupted)

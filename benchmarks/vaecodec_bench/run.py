@@ -25,12 +25,12 @@ from vaecodec_bench.codecs import Codec, available, named
 from vaecodec_bench.results import Results, Sample
 
 
-def run(folder: Path, out: Path, model: str | None, jobs: int, metric_names: str = "psnr") -> Results:
+def run(folder: Path, out: Path, model: str | None, jobs: int, metric_names: str = "psnr", resume: bool = False) -> Results:
     """Measure all installed codecs on the images in `folder`, and write results.json and results.csv into `out`.
 
     An image that cannot be read, and each pair of codec and image that fails, is named on standard error and in the results,
     and the rest goes on; after an interrupt the results hold what was measured. model: of vaecodec. jobs: processes, 0 is
-    one a core. metric_names: separated by commas. Raises VaecodecError.
+    one a core. metric_names: separated by commas. resume: see `measured`. Raises VaecodecError.
     """
     paths = [Path(name) for name in images_in(folder, None)]
     names, metric_versions, missing_metrics = metrics.chosen(metric_names)
@@ -50,7 +50,11 @@ def run(folder: Path, out: Path, model: str | None, jobs: int, metric_names: str
         except VaecodecError as error:
             complain(str(path), error)
             found.failures.append(("", path.name, str(error)))
-    pairs = [(codec, path) for path in images for codec in codecs.values() if codec.qualities]
+    if resume:
+        found.samples = measured(out / "results.json", found, codecs)
+    done = {(s.codec, s.image) for s in found.samples}
+    pairs = [(codec, path) for path in images for codec in codecs.values()
+             if codec.qualities and (codec.name, path.name) not in done]
     _measure_all(pairs, found, model, names, jobs or cores())
     if not found.samples:
         raise VaecodecError(f"{folder}: none of its images could be measured")
@@ -59,6 +63,20 @@ def run(folder: Path, out: Path, model: str | None, jobs: int, metric_names: str
     write(out / "results.json", results.to_json(found))
     write(out / "results.csv", results.to_csv(found))
     return found
+
+
+def measured(earlier: Path, now: Results, codecs: dict[str, Codec]) -> list[Sample]:
+    """What of an earlier run still holds: samples of images of the same name and size, from the same version of a codec at the
+    same qualities, where all software and metrics are the same as well. Raises VaecodecError where it is no results.json."""
+    before = results.read(earlier) if earlier.exists() else now
+    if (before.software, before.metrics) != (now.software, now.metrics):
+        return []
+    same = {name for name in codecs if before.codecs.get(name) == now.codecs[name]}
+    images = {name for name, size in now.images.items() if tuple(before.images.get(name, ())) == size}
+    kept = [s for s in before.samples if s.codec in same and s.image in images]
+    whole = {(c.name, i) for c in codecs.values() for i in images
+             if [s.quality for s in kept if (s.codec, s.image) == (c.name, i)] == sorted(c.qualities)}
+    return [s for s in kept if (s.codec, s.image) in whole]
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -166,17 +184,16 @@ def measure_pair(codec: Codec, path: Path, names: list[str]) -> list[Sample]:
 
 
 def show(found: Results) -> None:
-    """Print the BD-rates, and on how many pictures each rests."""
+    """Print the BD-rates, one table an anchor, and on how many pictures each rests."""
     rates = found.bd_rates()
-    anchors = list(dict.fromkeys(row["anchor"] for row in rates))
-    columns = [(anchor, metric) for anchor in anchors for metric in found.metrics]
-    table = Table("BD-rate", *(Column(f"{metric}\nvs {anchor}", justify="right") for anchor, metric in columns),
-                  Column("images", justify="right"))
-    for codec in found.curves_of():
-        mine = {(row["anchor"], row["metric"]): row["rate"] for row in rates if row["codec"] == codec}
-        images = max(len(found.images_of(codec, metric)) for metric in found.metrics)
-        table.add_row(codec, *(percent(mine.get(column)) for column in columns), f"{images} of {len(found.images)}")
-    Console(highlight=False).print(table)
+    for anchor in dict.fromkeys(row["anchor"] for row in rates):
+        table = Table(f"BD-rate vs {anchor}", *(Column(metric, justify="right") for metric in found.metrics),
+                      Column("images", justify="right"))
+        for codec in found.curves_of():
+            mine = {row["metric"]: row["rate"] for row in rates if row["codec"] == codec and row["anchor"] == anchor}
+            images = max(len(found.images_of(codec, metric)) for metric in found.metrics)
+            table.add_row(codec, *(percent(mine.get(metric)) for metric in found.metrics), f"{images} of {len(found.images)}")
+        Console(highlight=False).print(table)
 
 
 def percent(rate: float | None) -> str:

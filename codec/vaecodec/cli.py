@@ -41,6 +41,7 @@ def encode(
     bpp: Annotated[float | None, typer.Option(help="At most so many bits per pixel.", show_default=False)] = None,
     size: Annotated[str | None, typer.Option(help="At most so many bytes: 40000, 40k, 1.5M.", show_default=False)] = None,
     psnr: Annotated[float | None, typer.Option(help="At least so many dB of PSNR.", show_default=False)] = None,
+    effort: Annotated[int, typer.Option(min=0, max=9, help="Spend more time on a smaller file; 0 is the fastest.")] = 0,
     progressive: Annotated[bool, typer.Option("--progressive", help="Order the bits so that every beginning of the file "
                                               "shows the whole picture.")] = False,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile, EXIF and XMP.")] = False,
@@ -70,8 +71,8 @@ def encode(
 
         Image.MAX_IMAGE_PIXELS = None  # our own limit holds
         picture = read_picture(seekable(file), max_pixels)
-        data = vaecodec.encode(picture, quality, bpp=bpp, size=limit, psnr=psnr, progressive=progressive, strip=strip,
-                               model=model, threads=threads)
+        data = vaecodec.encode(picture, quality, bpp=bpp, size=limit, psnr=psnr, effort=effort, progressive=progressive,
+                               strip=strip, model=model, threads=threads)
         header = vaecodec.probe(data, max_pixels)
         bits = len(data) * 8 / header.width / header.height
         summary = f"{header.width} x {header.height}, {len(data)} bytes, {bits:.3f} bits per pixel, quality {header.quality:g}"
@@ -196,6 +197,8 @@ def bench(
     metrics: Annotated[str, typer.Option(help="Which metrics, separated by commas.")] = "psnr,ms-ssim,ssimulacra2",
     pictures: Annotated[int, typer.Option(min=0, help="How many images the report shows side by side.")] = 3,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; with --speed threads of each codec. 0 is one a core.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what an earlier run into this folder measured of the same "
+                                                          "images with the same versions of codecs and metrics.")] = False,
 ) -> None:
     """Compare with other codecs, from real files, and write a report: index.html, plots, results.json and .csv.
 
@@ -205,7 +208,7 @@ def bench(
         from vaecodec_bench.command import bench as run_bench
     except ModuleNotFoundError as error:
         raise VaecodecError(f"bench needs the package {error.name}: pip install '.[bench]'") from None
-    if not run_bench(folder, output, model, jobs, metrics, pictures, speed):
+    if not run_bench(folder, output, model, jobs, metrics, pictures, speed, resume):
         raise typer.Exit(1)
 
 

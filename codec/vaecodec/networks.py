@@ -143,8 +143,24 @@ class Networks:
         samples: Floats = image
         return samples
 
+    def gradient(self, y: Floats, z: npt.NDArray[np.int32], noise: Floats, tau: float, quality: float,
+                 fixed: dict[str, Floats]) -> Floats:
+        """The gradient of bits and error with respect to y (m, h, w); `fixed` holds cells and masks of refine.onnx."""
+        median = self.tables["z_median"].reshape(-1, 1, 1)
+        i, rest = divmod((quality - 1) / 99 * (len(self.tables["log_gain_y"]) - 1), 1)
+        anchors = np.zeros((1, len(self.tables["log_gain_y"])), np.float32)
+        anchors[0, int(i)] = 1 - rest
+        anchors[0, min(int(i) + 1, anchors.shape[1] - 1)] += rest
+        low, high = self.manifest["lambda"]
+        weight = low * (high / low) ** ((quality - 1) / 99) * 255**2
+        feeds = {"y": y[None], "noise": noise[None], "z": (z + median / np.float32(Z_FRACTION)).astype(np.float32)[None],
+                 "anchors": anchors, "tau": np.array([tau], np.float32), "weight": np.array([weight], np.float32)}
+        gradient, _, _ = self._run("refine", feeds | fixed)
+        result: Floats = gradient[0]
+        return result
+
     def can(self, task: str) -> bool:
-        """Whether there are weights for a task of restoration."""
+        """Whether there are weights for a task of restoration, or for `refine`."""
         return (self.folder / f"{task}.onnx").is_file()
 
     def restore(self, task: str, y: Floats, image: Floats) -> Floats:

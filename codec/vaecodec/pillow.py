@@ -10,7 +10,7 @@ from vaecodec.errors import FormatError, VaecodecError
 from vaecodec.picture import PLAIN_MODES, as_picture
 
 MODES = {color: mode for mode, color in PLAIN_MODES.items()} | {"LA16": "LA", "RGB16": "RGB", "RGBA16": "RGBA"}
-OPTIONS = ("quality", "bpp", "size", "psnr", "progressive", "strip", "model", "threads")
+OPTIONS = ("quality", "bpp", "size", "psnr", "effort", "progressive", "strip", "model", "threads")
 
 
 def _accept(prefix: bytes) -> bool:

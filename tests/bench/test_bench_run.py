@@ -14,7 +14,7 @@ import vaecodec_bench.run
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import codecs, results
-from vaecodec_bench.codecs import OURS, Codec
+from vaecodec_bench.codecs import OURS, SLOW, Codec
 from vaecodec_bench.command import bench
 from vaecodec_bench.run import run
 
@@ -42,6 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
     """Have only these peers, each with few qualities."""
     def use(*wanted: Codec) -> None:
+        monkeypatch.delitem(codecs.EFFORTS, SLOW)
         monkeypatch.setattr(codecs, "PEERS", tuple(replace(c, qualities=c.qualities[1::2]) for c in wanted))
 
     return use
@@ -85,6 +86,7 @@ def test_every_number_is_that_of_a_file(folder: Path, tmp_path: Path, peers: Pee
 
 
 def test_processes_give_the_same_results(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jpeg: Codec) -> None:
+    monkeypatch.delitem(codecs.EFFORTS, SLOW)
     monkeypatch.setattr(codecs, "PEERS", (jpeg,))  # as other processes, which are not patched, have it too
     one = run(folder, tmp_path / "one", None, 1, "psnr")
     two = run(folder, tmp_path / "two", None, 2, "psnr")
@@ -150,6 +152,34 @@ def test_an_interrupt_keeps_what_was_measured(folder: Path, tmp_path: Path, peer
     assert "interrupted" in capsys.readouterr().err
 
 
+def test_resuming_measures_only_what_is_missing_or_changed(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    measure = vaecodec_bench.run.measure_pair
+
+    def note(codec: Codec, path: Path, names: list[str]) -> list[results.Sample]:
+        asked.append((codec.name, path.name))
+        return measure(codec, path, names)
+
+    monkeypatch.setattr(vaecodec_bench.run, "measure_pair", note)
+    out = tmp_path / "report"
+    peers(jpeg)
+    first = run(folder, out, None, 1, "psnr", resume=True)  # there is nothing to keep
+    assert len(asked) == 4
+    asked.clear()
+    assert run(folder, out, None, 1, "psnr", resume=True).samples == first.samples and not asked
+    stored = results.read(out / "results.json")
+    stored.samples = [s for s in stored.samples if (s.codec, s.image, s.quality) != ("JPEG", "a.png", 70)]
+    stored.codecs[OURS] = "another version"
+    (out / "results.json").write_bytes(results.to_json(stored))
+    assert run(folder, out, None, 1, "psnr", resume=True).samples == first.samples
+    assert sorted(asked) == [("JPEG", "a.png"), (OURS, "a.png"), (OURS, "c.webp")]
+    asked.clear()
+    blurred_noise(3, 104, 64).save(folder / "a.png")  # of another size
+    run(folder, out, None, 1, "psnr", resume=True)
+    assert sorted(asked) == [("JPEG", "a.png"), (OURS, "a.png")]
+
+
 def test_plain_colours_have_no_bd_rate_but_a_report(tmp_path: Path, peers: Peers, jpeg: Codec) -> None:
     (tmp_path / "grey").mkdir()
     Image.new("RGB", (32, 32), (128, 128, 128)).save(tmp_path / "grey" / "grey.png")
@@ -163,7 +193,7 @@ def test_every_installed_peer(tmp_path: Path) -> None:
     """Each codes a picture whose sides are odd, better at its highest quality, into a larger file."""
     found, _, missing = codecs.available(None)
     assert missing == {}, "the extra test installs all of them"
-    assert len(found) == 12
+    assert len(found) == 13
     image = kodak_crop(23, 177, 129)
     for codec in found.values():
         if not codec.qualities:  # by speed only

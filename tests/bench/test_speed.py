@@ -80,7 +80,7 @@ def test_a_codec_that_fails_is_named_and_left_out(monkeypatch: pytest.MonkeyPatc
     def fail(*_: object) -> bytes:
         raise RuntimeError("no")
 
-    ours = codecs.vaecodec_codec(networks.default_model())
+    ours = codecs.vaecodec_codec(codecs.OURS, networks.default_model())
     complaints: list[str] = []
     images = [kodak_crop(5, 64, 64), kodak_crop(19, 96, 64)]
     found = speed.warm({"vaecodec": ours, "broken": replace(ours, encode=fail)}, images, 1, 4,

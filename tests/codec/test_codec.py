@@ -56,6 +56,48 @@ def test_arrays_and_images_give_the_same_file(photo: Image.Image, photo_file: by
     assert vaecodec.encode(np.asarray(grey)) == vaecodec.encode(grey)
 
 
+def test_effort_buys_quality(photo: Image.Image) -> None:
+    fast, slow = (vaecodec.encode(photo, 50, effort=effort) for effort in (0, 1))
+    assert len(slow) < 1.01 * len(fast)
+    assert psnr(photo, vaecodec.decode(slow)) > psnr(photo, vaecodec.decode(fast)) + 0.03
+    assert slow == vaecodec.encode(photo, 50, effort=1)
+
+
+def test_effort_with_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaecodec.tiling.WHOLE", 2**12)
+    picture = kodak_crop(3, 600, 70)
+    files = [vaecodec.encode(picture, 50, effort=effort) for effort in (0, 1)]
+    assert vaecodec.probe(files[1]).tiles == 2 and len(files[1]) < 1.01 * len(files[0])
+    assert psnr(picture, vaecodec.decode(files[1])) > psnr(picture, vaecodec.decode(files[0]))
+
+
+def test_effort_that_cannot_be_made(photo: Image.Image) -> None:
+    with pytest.raises(VaecodecError, match="a whole number from 0 to 9, not 10"):
+        vaecodec.encode(photo, effort=10)
+    with pytest.raises(ModelError, match=r"model d02043bc has no refine\.onnx, so effort must be 0"):
+        vaecodec.encode(photo, effort=1, model="d02043bc")
+
+
+def patterns() -> dict[str, np.ndarray]:
+    """Pictures of single pixels at full contrast, (96, 128) or (96, 128, 3), unlike anything in photographs."""
+    black, white, red, green = 0, 255, (255, 0, 0), (0, 255, 0)
+    made = {"checkers": np.tile([[black, white], [white, black]], (48, 64)), "stripes": np.tile([[black], [white]], (48, 128)),
+            "columns": np.tile([[red, green]], (96, 64, 1)), "noise": np.random.default_rng(0).integers(0, 2, (96, 128)) * 255,
+            "dither": np.asarray(kodak_crop(7, 128, 96).convert("1").convert("L"))}
+    return {name: picture.astype(np.uint8) for name, picture in made.items()}
+
+
+@pytest.mark.parametrize("quality", [20, 90])
+@pytest.mark.parametrize("name", patterns())
+def test_patterns_stay_near_plain_grey_at_worst(name: str, quality: float) -> None:
+    """Unbounded activations would grow from layer to layer on them, up to files larger than the pixels and to NaN."""
+    picture = patterns()[name]
+    data = vaecodec.encode(picture, quality)
+    decoded = vaecodec.decode_array(data)
+    assert np.mean((picture - decoded.astype(float)) ** 2) < 1.4 * np.mean(np.var(picture.astype(float), (0, 1)))
+    assert len(data) < 2 * picture.shape[0] * picture.shape[1]
+
+
 def test_grey_stays_grey(photo: Image.Image) -> None:
     grey = photo.convert("L")
     decoded = vaecodec.decode(vaecodec.encode(grey, 80))

@@ -47,9 +47,10 @@ def test_export_is_a_working_codec(folder: Path) -> None:
     assert digest(data, networks.load(str(folder))) == digest(data, Int64(networks.load(str(folder))))
 
 
-def test_runtime_matches_the_float_model(model: Codec, folder: Path) -> None:
+@pytest.mark.parametrize("mode", ["RGB", "1"])  # the second: dithered, so that the limits of the gated blocks matter
+def test_runtime_matches_the_float_model(model: Codec, folder: Path, mode: str) -> None:
     """g_a and g_s of the runtime are the trained ones, up to float16 weights."""
-    picture, q = np.asarray(kodak_crop(12, 128, 192)), 60.0
+    picture, q = np.asarray(kodak_crop(12, 128, 192).convert(mode).convert("RGB")), 60.0
     nets = networks.load(str(folder))
     y = nets.analyse(picture, q)
     x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255

@@ -86,7 +86,7 @@ def finetune(
 ) -> None:
     """Adapt a model to your own kind of images: the same networks, trained on from these weights.
 
-    Example: vaecodec-train finetune train/weights/36f561ee.safetensors --data scans/ -o runs/scans
+    Example: vaecodec-train finetune train/weights/b7bfe488.safetensors --data scans/ -o runs/scans
     """
     from vaecodec.batch import images_in
     from vaecodec_train.checkpoint import load_model

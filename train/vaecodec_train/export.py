@@ -23,6 +23,7 @@ from vaecodec_train.aware import train_entropy
 from vaecodec_train.graphs import all_graphs
 from vaecodec_train.model import LOG_SCALE_MIN, Codec
 from vaecodec_train.quantize import LOG_SCALE_STEP, SCALES, IntegerModel, gaussian_table, plan, quantize
+from vaecodec_train.refine import gradient_graph
 
 PATCH = 256
 PRIOR_WEIGHT = 100.0  # how many observed symbols the parametric table counts for
@@ -173,7 +174,7 @@ def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, obje
     with tempfile.TemporaryDirectory(dir=out) as name:
         folder = Path(name) / "model"  # with ordinary permissions, unlike the temporary folder
         folder.mkdir()
-        for file, data in all_graphs(model, integers).items():
+        for file, data in (all_graphs(model, integers) | {"refine.onnx": gradient_graph(model)}).items():
             (folder / file).write_bytes(data)
         preview = linear_synthesis(model, crops[:200])
         write_tables(folder, model, integers, y, z, preview)
