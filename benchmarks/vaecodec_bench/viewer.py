@@ -11,7 +11,7 @@ import vaecodec
 from vaecodec.batch import complain
 from vaecodec.errors import VaecodecError
 from vaecodec.search import psnr
-from vaecodec_bench.codecs import OURS, Codec, available
+from vaecodec_bench.codecs import EFFORTS, OURS, Codec, available
 from vaecodec_bench.results import Results
 from vaecodec_bench.run import make_folder, read_rgb, write
 
@@ -45,8 +45,8 @@ def write_pictures(folder: Path, out: Path, found: Results, model: str | None, c
         for rate in RATES:
             target = 0
             for codec in codecs.values():
-                if not _sizes(found, codec, name) and codec.name != OURS:
-                    continue  # compared by speed only, or failed on this image
+                if codec.name != OURS and (codec.name in EFFORTS or not _sizes(found, codec, name)):
+                    continue  # ours with more effort takes minutes; others are compared by speed only, or failed on this image
                 try:
                     data = nearest(codec, image, target, _sizes(found, codec, name)) if target else ours(image, rate, model)
                     decoded = codec.decode(data, 0)
