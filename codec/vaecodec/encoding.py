@@ -1,7 +1,9 @@
 """Pictures -> chunks of a file: g_a block by block, then each tile's latents to bits."""
 import struct
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from vaecodec import container
 from vaecodec.container import BY_STEP, BY_TILE, SEGMENTS, Header
@@ -15,6 +17,7 @@ from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, grid_of, padded, ti
 from vaecodec.workers import Crew
 
 CHECK = struct.Struct("<I")  # CRC-32 of a tile's latents
+Number = TypeVar("Number", bound=np.generic)
 AROUND = 2 * CELL_Z  # pixels around a block that `refine` sees: its gradient goes through g_s and the entropy model
 
 
@@ -47,35 +50,37 @@ def encode_picture(picture: Picture, quality: float, crew: Crew, progressive: bo
 
 def encode_block(picture: Picture, box: Box, grid: Grid, header: Header, nets: Networks, effort: int) -> list[list[bytes]]:
     """The payloads of the tiles of a block, in raster order: one each, or SEGMENTS where the file goes step by step."""
-    y, whole = analyse(picture, box, nets, header.quality, effort)
+    y, whole = analyse(picture, box, nets, header.quality, AROUND if effort else 0)
+    if effort:
+        z = nets.hyper_analyse(y)
+        y = refine(nets, y, z, picture.samples(whole), header.quality, effort)
     payloads = []
     for tile in grid.meeting(box):
         area = grid.box(tile)
-        cut = part(y, whole, padded(area, CELL_Z))
+        cells = padded(area, CELL_Z)
+        cut = part(y, CELL_Y, whole, cells)
+        cut_z = part(z, CELL_Z, whole, cells) if effort else nets.hyper_analyse(cut)  # y was refined for this very z
         coders = [Encoder() for _ in range(SEGMENTS)] if header.by_step else [Encoder()] * SEGMENTS
-        latents = walk(nets, header.quality, (area.height, area.width), coders, (cut, nets.hyper_analyse(cut)))
+        latents = walk(nets, header.quality, (area.height, area.width), coders, (cut, cut_z))
         words = [coder.finish() for coder in (coders if header.by_step else coders[:1])]
         words[-1] = CHECK.pack(latents.checksum()) + words[-1]
         payloads.append(words)
     return payloads
 
 
-def analyse(picture: Picture, box: Box, nets: Networks, quality: float, effort: int = 0) -> tuple[Floats, Box]:
-    """y of a box, and the pixels that it covers: those of the box, padded to whole cells of z.
+def analyse(picture: Picture, box: Box, nets: Networks, quality: float, around: int = 0) -> tuple[Floats, Box]:
+    """y of a box, and the pixels that it covers: those of the box padded to whole cells of z, and `around` more on each side
+    where the picture has them.
 
-    The network sees as much around the box as its view reaches, so that y is what the whole picture at once would give.
+    The network sees as much around these as its view reaches, so that y is what the whole picture at once would give.
     """
-    target = padded(box, CELL_Z)
     picture_box = padded(Box(0, 0, picture.width, picture.height), CELL_Z)
-    wide = target.grown(AROUND if effort else 0).within(picture_box)
-    seen = wide.grown(HALO * CELL_Y).within(picture_box)
-    y = part(nets.analyse(picture.samples(seen), quality), seen, wide)
-    if effort:
-        y = refine(nets, y, nets.hyper_analyse(y), picture.samples(wide), quality, effort)
-    return part(y, wide, target), target
+    target = padded(box, CELL_Z).grown(around).within(picture_box)
+    seen = target.grown(HALO * CELL_Y).within(picture_box)
+    return part(nets.analyse(picture.samples(seen), quality), CELL_Y, seen, target), target
 
 
-def part(y: Floats, whole: Box, box: Box) -> Floats:
-    """y of a box, out of y of the whole; both lie on the grid of cells."""
-    top, left = (box.y0 - whole.y0) // CELL_Y, (box.x0 - whole.x0) // CELL_Y
-    return np.ascontiguousarray(y[:, top : top + box.height // CELL_Y, left : left + box.width // CELL_Y])
+def part(latents: npt.NDArray[Number], cell: int, whole: Box, box: Box) -> npt.NDArray[Number]:
+    """Latents of a box, out of those of the whole; both lie on the grid of cells."""
+    top, left = (box.y0 - whole.y0) // cell, (box.x0 - whole.x0) // cell
+    return np.ascontiguousarray(latents[:, top : top + box.height // cell, left : left + box.width // cell])
