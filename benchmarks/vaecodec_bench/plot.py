@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import results
-from vaecodec_bench.bd import Curve
-from vaecodec_bench.codecs import OURS
+from vaecodec_bench.bd import Curve, bd_rate
+from vaecodec_bench.codecs import EFFORTS, OURS
 from vaecodec_bench.metrics import METRICS
 from vaecodec_bench.published import curves_for
 from vaecodec_bench.results import Results
-from vaecodec_bench.run import write
+from vaecodec_bench.run import percent, write
 
 COLORS = ("#e6194b", "#4363d8", "#42a5f5", "#2e9e4f", "#b8860b", "#f58231", "#8d5524", "#911eb4", "#00838f", "#ad1457",
           "#7d6b63")
@@ -33,9 +33,9 @@ class Line:
 
 def lines_of(runs: Sequence[tuple[str, Results]], metric: str, with_published: bool) -> list[Line]:
     """Curves of one or more runs, each with its name: vaecodec's of every run, another codec's of the first that has it."""
-    lines = [Line(OURS if len(runs) == 1 else f"{OURS}, {name}", found.curve(OURS, metric))
-             for name, found in runs if OURS in found.curves_of()]
-    seen = {OURS}
+    lines = [Line(codec if len(runs) == 1 else f"{codec}, {name}", found.curve(codec, metric))
+             for codec in EFFORTS for name, found in runs if codec in found.curves_of()]
+    seen = set(EFFORTS)
     for _, found in runs:
         for codec in found.curves_of():
             if codec not in seen:
@@ -100,7 +100,8 @@ def write_diagrams(found: Results, out: Path) -> list[Path]:
 
 
 def overlay(files: Sequence[Path], out: Path, metric: str) -> None:
-    """The diagram of several results.json together; the name of its run is that of each file's folder.
+    """The diagram of several results.json together, and our BD-rates against the first run's on standard output; the name of
+    a run is that of its file's folder.
 
     Raises VaecodecError, also for a metric that a run lacks.
     """
@@ -122,6 +123,24 @@ def overlay(files: Sequence[Path], out: Path, metric: str) -> None:
         raise VaecodecError(f"{files[0]}: holds no picture with a value of {metric}")
     count = len(runs[0][1].images)
     write(out, diagram(lines, metric, f"Means over {count} image{'s' * (count != 1)}", kind))
+    for row in gains(runs, metric):
+        print(row)
+
+
+def gains(runs: Sequence[tuple[str, Results]], metric: str) -> list[str]:
+    """A sentence for each of our curves in the later runs: its BD-rate against that of the first run which has it."""
+    sentences = []
+    for codec in EFFORTS:
+        having = [(name, found) for name, found in runs if codec in found.curves_of()]
+        for name, found in having[1:]:
+            anchor, other = having[0]
+            both = found.images_of(codec, metric) & other.images_of(codec, metric)
+            try:
+                rate = percent(bd_rate(other.curve(codec, metric, both), found.curve(codec, metric, both)))
+            except ValueError as error:
+                rate = f"none: {error}"
+            sentences.append(f"{codec}, {name}: BD-rate ({metric}) against {anchor}: {rate}")
+    return sentences
 
 
 def speed_diagram(warm: Mapping[str, Any], title: str, kind: str) -> bytes:

@@ -219,7 +219,8 @@ def plot(
     output: Annotated[Path, typer.Option("-o", "--output", help="The diagram: .png, .svg or .pdf.")] = Path("rd.png"),
     metric: Annotated[str, typer.Option(help="psnr, ms-ssim or ssimulacra2.")] = "psnr",
 ) -> None:
-    """Draw the curves of several benchmark runs into one diagram, with published ones where the images are Kodak's.
+    """Draw the curves of several benchmark runs into one diagram, with published ones where the images are Kodak's, and
+    print the BD-rates of the later runs' vaecodec against the first's.
 
     Example: vaecodec plot mine/results.json theirs/results.json -o rd.png
     """

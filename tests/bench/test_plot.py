@@ -10,7 +10,7 @@ from PIL import Image
 from vaecodec.cli import main
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import plot, results
-from vaecodec_bench.codecs import OURS
+from vaecodec_bench.codecs import OURS, SLOW
 from vaecodec_bench.published import KODAK, curves_for
 from vaecodec_bench.results import Results, Sample
 
@@ -57,6 +57,21 @@ def test_an_overlay_has_ours_of_each_run_and_each_peer_once(runs: list[Path], tm
     assert list(lines[1].get_ydata()) == [29.5, 32.5, 35.5, 38.5, 41.5]
     assert list(lines[2].get_xdata()) == pytest.approx([0.22, 0.44, 0.88, 1.76, 3.52])
     assert {line.get_linestyle() for line in lines} == {"-"}
+
+
+def test_runs_are_compared_by_bd_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ((0.0, (OURS, "JPEG", SLOW)), (1.5, (OURS, SLOW)), (0.0, ("JPEG",)), (90.0, (OURS,)))
+    runs = []
+    for number, (shift, codecs) in enumerate(both):
+        (tmp_path / f"run {number}").mkdir()
+        runs.append(tmp_path / f"run {number}" / "results.json")
+        runs[-1].write_bytes(results.to_json(made_up(shift, codecs=codecs)))
+    plot.overlay(runs, tmp_path / "rd.png", "psnr")
+    assert capsys.readouterr().out.splitlines() == [  # 3 dB are a doubling; the second run's slow codec is 10 % nearer
+        "vaecodec, run 1: BD-rate (psnr) against run 0: \u221229.3 %",
+        "vaecodec, run 3: BD-rate (psnr) against run 0: none: the curves share no range of quality: one has 28.00 to 40.00, "
+        "the other 118.00 to 130.00",
+        f"{SLOW}, run 1: BD-rate (psnr) against run 0: \u221235.7 %"]
 
 
 def test_published_curves_are_dashed_and_only_with_kodak(tmp_path: Path, figures: list[Figure]) -> None:
