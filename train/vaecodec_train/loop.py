@@ -69,7 +69,7 @@ class Trainer:
         self.codec.train().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec.step_masks(config.patch // 16, config.patch // 16)
         self.ema = [p.detach().clone() for p in self.codec.parameters()]
-        self.optimizers = optim.build(self.codec, config)
+        self.optimizers = optim.build(self.codec, config, self.bf16)
         self.step, self.slowdown, self.seconds = 0, 1.0, 0.0
         self.clock = time.monotonic
         self.forward: nn.Module = torch.compile(self.codec) if config.compile else self.codec  # type: ignore[assignment]
