@@ -69,7 +69,8 @@ def orthogonal_bf16(x: Tensor) -> Tensor:
     for _ in range(NS_STEPS):
         gram = y @ y.mT
         y = torch.baddbmm(y, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), y, beta=A)
-    return (y.mT if tall else y).float()
+    result: Tensor = (y.mT if tall else y).float()
+    return result
 
 
 def is_matrix(p: Tensor) -> bool:
