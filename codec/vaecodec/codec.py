@@ -26,7 +26,7 @@ def encode(image: Image.Image | Samples | Picture, quality: float | None = None,
     image: a PIL image, or an array (H, W) or (H, W, 1 to 4), grey or colours, with alpha or without, uint8 or uint16.
     quality: 1 (smallest) to 100 (best) in steps of 0.01; 50 unless told. Instead of it, one target, found by search:
     bpp (bits per pixel) or size (bytes), which the file will not exceed, or psnr (dB), which the picture will not miss.
-    effort: 0 to 9; each unit spends the time of about thirty encodings more on a smaller file at the same quality, with up
+    effort: 0 to 9; each unit spends the time of about 25 encodings more on a smaller file at the same quality, with up
     to 3 GB of memory.
     progressive: order the bits of large pictures so that each prefix shows all of it. strip: drop profile, EXIF and XMP.
     model: id or folder of a model; None is the default one. threads: 0 is one a core.
@@ -46,16 +46,26 @@ def encode(image: Image.Image | Samples | Picture, quality: float | None = None,
     # Gradients take much memory, so with them the tiles come one after the other, each with all threads.
     crew = Crew(model, threads, tile_log2(picture.width, picture.height) > 0 and not effort)
 
-    def attempt(quality: float) -> bytes:
-        return encode_picture(picture, quality, crew, progressive, strip, int(effort))
+    def attempt(quality: float, effort: int = int(effort)) -> bytes:
+        return encode_picture(picture, quality, crew, progressive, strip, effort)
 
     if bpp is None and size is None and psnr is None:
         return attempt(fixed)
     from vaecodec import search
 
-    if psnr is not None:
-        return search.encode_to_psnr(picture, psnr, attempt, lambda data: decode_array(data, model=model, threads=threads))
-    return search.encode_to_size(size if size is not None else (bpp or 0) * pixels / 8, attempt)
+    def found(attempt: search.Attempt, near: int | None = None) -> bytes:
+        if psnr is None:
+            return search.encode_to_size(size if size is not None else (bpp or 0) * pixels / 8, attempt, near)
+        return search.encode_to_psnr(picture, psnr, attempt,
+                                     lambda data: decode_array(data, model=model, threads=threads), near)
+
+    if not effort:
+        return found(attempt)
+    try:
+        near = round(Reader(found(lambda quality: attempt(quality, 0))).header.quality * 100)
+    except VaecodecError:  # out of reach without effort
+        near = None
+    return found(attempt, near)
 
 
 def decode(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, best_effort: bool = False,

@@ -13,7 +13,7 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec import container, networks
+from vaecodec import codec, container, networks, search
 from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 
 
@@ -61,6 +61,39 @@ def test_effort_buys_quality(photo: Image.Image) -> None:
     assert len(slow) < 1.01 * len(fast)
     assert psnr(photo, vaecodec.decode(slow)) > psnr(photo, vaecodec.decode(fast)) + 0.03
     assert slow == vaecodec.encode(photo, 50, effort=1)
+
+
+def test_effort_meets_targets_with_few_tries(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    efforts: list[int] = []
+    honest = codec.encode_picture
+    monkeypatch.setattr(codec, "encode_picture", lambda *args: efforts.append(args[-1]) or honest(*args))
+    assert 0.98 * 4000 <= len(vaecodec.encode(photo, size=4000, effort=1)) <= 4000
+    assert 34 <= psnr(photo, vaecodec.decode(vaecodec.encode(photo, psnr=34, effort=1))) <= 34.1
+    assert efforts.count(0) > efforts.count(1) and efforts.count(1) <= 12
+    assert vaecodec.probe(vaecodec.encode(photo, size=10**7, effort=1)).quality == 100
+    with pytest.raises(VaecodecError, match="cannot reach 70 dB: quality 100 gives"):
+        vaecodec.encode(photo, psnr=70, effort=1)
+
+
+def search_in(curve: list[float], near: int | None) -> tuple[float, int]:
+    """What `_search` finds among values at the qualities 100, 200, .. (linear between), and how often it looked."""
+    looked = []
+
+    def attempt(quality: int) -> tuple[bytes, float]:
+        looked.append(quality)
+        return b"", float(np.interp(quality, np.arange(1, len(curve) + 1) * 100, curve))
+
+    return search._search(attempt, 1.01, False, near)[1], len(looked)
+
+
+@pytest.mark.parametrize("near", [None, 100, 2000, 4900, 5050, 5200, 9000, 10000])
+def test_search_from_anywhere(near: int | None) -> None:
+    falling = (np.linspace(100, 1, 100) / 50).tolist()  # 1 at quality 51
+    value, looked = search_in(falling, near)
+    assert 1 <= value <= 1.01 and looked <= 12
+    assert search_in([3.0] * 100, near)[0] == 3 and search_in([0.5] * 100, near)[0] == 0.5  # all fit, none does
+    if near == 5050:
+        assert looked < search_in(falling, None)[1]
 
 
 def test_effort_with_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
