@@ -10,6 +10,7 @@ demo: $(DEMO_READY)
 	$(BIN)/python benchmarks/vaecodec_bench/demo.py benchmarks/data/kodak/kodim23.png demo
 
 test: $(TEST_READY)
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest

@@ -1,4 +1,5 @@
 """Pictures that the tests share."""
+
 from pathlib import Path
 
 import numpy as np

@@ -2,6 +2,7 @@
 
 Each is a drop-in for `vaecodec.networks.Networks` in `vaecodec.latents.walk`, and no arithmetic is shared with it.
 """
+
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,16 @@ class IntegerNetworks:
             for tensor in onnx.load(Path(nets.folder) / f"{name}.onnx").graph.initializer:
                 self.weights[tensor.name] = onnx.numpy_helper.to_array(tensor)
 
-    def conv(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    def conv(
+        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray
+    ) -> np.ndarray:
         """round_half_even((weight * x + bias) / 2^shift) as int64, 1x1 or depthwise 3x3 with a border of zeros."""
         raise NotImplementedError
 
     def layer(self, x: np.ndarray, name: str, low: int = -2047, high: int = 2047) -> np.ndarray:
-        out = self.conv(x, *(self.weights[f"{name}.{part}"] for part in ("weight", "bias", "shift")))
+        out = self.conv(
+            x, *(self.weights[f"{name}.{part}"] for part in ("weight", "bias", "shift"))
+        )
         return np.clip(out, low, high)
 
     def block(self, x: np.ndarray, name: str) -> np.ndarray:
@@ -45,7 +50,9 @@ class IntegerNetworks:
         i, rest = at // 9900, at % 9900
         return (table[i] * (9900 - rest) + table[min(i + 1, len(table) - 1)] * rest + 4950) // 9900
 
-    def head(self, x: np.ndarray, name: str, step: int, quality: float) -> tuple[np.ndarray, np.ndarray]:
+    def head(
+        self, x: np.ndarray, name: str, step: int, quality: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         big = 2**30
         both, bias = self.layer(x, name, -big, big), self.row("bias_scale", quality)
         n, means, indices = self.m // 4, [], []
@@ -53,18 +60,24 @@ class IntegerNetworks:
             rows, columns = slice(position // 2, None, 2), slice(position % 2, None, 2)
             means.append(np.clip(both[group * n : group * n + n, rows, columns], -(2**20), 2**20))
             log_scale = both[self.m + group * n : self.m + group * n + n, rows, columns]
-            log_scale = np.clip(log_scale + bias[group * n : group * n + n, None, None], -2048, 2047)
+            log_scale = np.clip(
+                log_scale + bias[group * n : group * n + n, None, None], -2048, 2047
+            )
             indices.append(self.tables["scale_index"][log_scale + 2048])
         return np.stack(means).astype(np.float32), np.stack(indices)
 
-    def hyper_synthesis(self, z: np.ndarray, quality: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def hyper_synthesis(
+        self, z: np.ndarray, quality: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         x = np.clip(z.astype(np.int64) * 16 + self.tables["z_median"][:, None, None], -2047, 2047)
         x = self.block(shuffle(self.layer(x, "h_s.0.conv")), "h_s.1")
         x = self.block(shuffle(self.layer(x, "h_s.2.conv")), "h_s.3")
         p = np.clip(x + self.row("bias_h", quality)[:, None, None], -2047, 2047)
         return p, *self.head(p, "prior_head", 0, quality)
 
-    def context(self, step: int, p: np.ndarray, y: np.ndarray, quality: float) -> tuple[np.ndarray, np.ndarray]:
+    def context(
+        self, step: int, p: np.ndarray, y: np.ndarray, quality: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         s = step - 1
         y = np.clip(round_shift(y.astype(np.int64), self.weights[f"y_shift.{s}"]), -2047, 2047)
         x = self.layer(np.concatenate([p, self.layer(y, f"context_in.{s}")]), f"context.{s}.0")
@@ -87,15 +100,20 @@ def round_shift(x: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 class Int64(IntegerNetworks):
-    def conv(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    def conv(
+        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray
+    ) -> np.ndarray:
         assert x.dtype == np.int64
         w = weight.astype(np.int64)
         if w.shape[2] == 1:
             total = np.einsum("oi,ihw->ohw", w[:, :, 0, 0], x)
         else:
             padded, (_, rows, columns) = np.pad(x, ((0, 0), (1, 1), (1, 1))), x.shape
-            total = sum(w[:, 0, i, j, None, None] * padded[:, i : i + rows, j : j + columns]
-                        for i in range(3) for j in range(3))
+            total = sum(
+                w[:, 0, i, j, None, None] * padded[:, i : i + rows, j : j + columns]
+                for i in range(3)
+                for j in range(3)
+            )
         total = total + bias.astype(np.int64)[:, None, None]
         assert np.abs(total).max() < 2**24
         return round_shift(total, shift)
@@ -108,14 +126,25 @@ class Torch(IntegerNetworks):
         super().__init__(nets)
         self.torch, self.dtype = torch, torch.float64 if double else torch.float32
 
-    def conv(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    def conv(
+        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray
+    ) -> np.ndarray:
         def tensor(a: np.ndarray) -> Any:
             return self.torch.from_numpy(a.astype(np.float64)).to(self.dtype)
 
         depthwise = weight.shape[2] == 3
-        out = self.torch.nn.functional.conv2d(tensor(x)[None], tensor(weight), tensor(bias), padding=int(depthwise),
-                                              groups=len(weight) if depthwise else 1)[0]
-        return self.torch.round(out * tensor(2.0 ** -shift.astype(np.float64))[:, None, None]).numpy().astype(np.int64)
+        out = self.torch.nn.functional.conv2d(
+            tensor(x)[None],
+            tensor(weight),
+            tensor(bias),
+            padding=int(depthwise),
+            groups=len(weight) if depthwise else 1,
+        )[0]
+        return (
+            self.torch.round(out * tensor(2.0 ** -shift.astype(np.float64))[:, None, None])
+            .numpy()
+            .astype(np.int64)
+        )
 
 
 @dataclass
@@ -151,7 +180,7 @@ def digest(data: bytes, nets: Any) -> str:
     from vaecodec.latents import walk
 
     reader = Reader(data)
-    chunk, = reader.coded()
+    (chunk,) = reader.coded()
     tile, header = reader.payload(chunk), reader.header
     trace = Trace(nets)
     latents = walk(trace, header.quality, (header.height, header.width), [Decoder(tile[4:])] * 5)

@@ -1,4 +1,5 @@
 """Telling photographs from damaged ones: the codec's score against PCA of pixels."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +19,10 @@ COMPONENTS = 48  # of the 768 samples of a cell
 
 def blocks(shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[slice, slice]]:
     """Squares at random, on the grid of cells."""
-    corners = [[int(rng.integers(0, (length - SIDE) // CELL_Y + 1)) * CELL_Y for length in shape[:2]] for _ in range(BLOCKS)]
+    corners = [
+        [int(rng.integers(0, (length - SIDE) // CELL_Y + 1)) * CELL_Y for length in shape[:2]]
+        for _ in range(BLOCKS)
+    ]
     return [(slice(y, y + SIDE), slice(x, x + SIDE)) for y, x in corners]
 
 
@@ -55,7 +59,9 @@ DAMAGES: dict[str, Callable[[Pixels, Pixels, np.random.Generator], Pixels]] = {
     "blocks of such noise": noisy_blocks,
     "blocks of stripes": stripes,
     "blocks of another photograph": paste,
-    "colours exchanged (red, green, blue to green, blue, red)": lambda image, other, rng: image[:, :, [1, 2, 0]],
+    "colours exchanged (red, green, blue to green, blue, red)": lambda image, other, rng: image[
+        :, :, [1, 2, 0]
+    ],
     "colours inverted": lambda image, other, rng: np.invert(image),
 }
 
@@ -88,14 +94,21 @@ class Pca:
         centred = patches(image) - self.mean
         coded = centred @ self.basis
         error = np.square(centred).sum(2) - np.square(coded).sum(2)
-        return {"PCA, error": error, "PCA, likelihood": np.square(coded).dot(1 / self.variances) + error / self.rest}
+        return {
+            "PCA, error": error,
+            "PCA, likelihood": np.square(coded).dot(1 / self.variances) + error / self.rest,
+        }
 
 
 def look(image: Pixels, pca: Pca) -> tuple[dict[str, float], dict[str, Values]]:
     """What each detector says of a picture and of its cells; larger is odder."""
     found = score(Picture(image))
-    cells = {"bits": found.bits.astype(np.float64), "unexpected bits": found.excess_bits.astype(np.float64),
-             "error": found.error.astype(np.float64), **pca.surprise(image)}
+    cells = {
+        "bits": found.bits.astype(np.float64),
+        "unexpected bits": found.excess_bits.astype(np.float64),
+        "error": found.error.astype(np.float64),
+        **pca.surprise(image),
+    }
     whole = {name: float(values.mean()) for name, values in cells.items()}
     return whole, cells
 
@@ -105,13 +118,21 @@ def measure(images: list[Pixels]) -> dict[str, dict[str, dict[str, float]]]:
 
     PCA is fitted on the other photographs of the folder, so it has seen nearer relatives than the codec has.
     """
-    odd = {damage: [DAMAGES[damage](image, images[(i + 7) % len(images)], np.random.default_rng([i, kind]))
-                    for i, image in enumerate(images)] for kind, damage in enumerate(DAMAGES)}
+    odd = {
+        damage: [
+            DAMAGES[damage](image, images[(i + 7) % len(images)], np.random.default_rng([i, kind]))
+            for i, image in enumerate(images)
+        ]
+        for kind, damage in enumerate(DAMAGES)
+    }
     whole: dict[str, dict[str, list[float]]] = {}
     cells: dict[str, dict[str, list[float]]] = {}
     for i, image in enumerate(images):
         pca = Pca([other for j, other in enumerate(images) if j != i])
-        for damage, shown in (("", image), *((damage, damaged[i]) for damage, damaged in odd.items())):
+        for damage, shown in (
+            ("", image),
+            *((damage, damaged[i]) for damage, damaged in odd.items()),
+        ):
             values, maps = look(shown, pca)
             for detector, value in values.items():
                 whole.setdefault(damage, {}).setdefault(detector, []).append(value)
@@ -120,8 +141,19 @@ def measure(images: list[Pixels]) -> dict[str, dict[str, dict[str, float]]]:
                 h, w = hit.shape
                 for detector, of_cells in maps.items():
                     inner = of_cells[:h, :w]
-                    cells.setdefault(damage, {}).setdefault(detector, []).append(auroc(inner[~hit], inner[hit]))
+                    cells.setdefault(damage, {}).setdefault(detector, []).append(
+                        auroc(inner[~hit], inner[hit])
+                    )
     clean = whole.pop("")
-    return {"pictures": {damage: {name: auroc(np.array(clean[name]), np.array(found)) for name, found in by.items()}
-                         for damage, by in whole.items()},
-            "cells": {damage: {name: float(np.mean(found)) for name, found in by.items()} for damage, by in cells.items()}}
+    return {
+        "pictures": {
+            damage: {
+                name: auroc(np.array(clean[name]), np.array(found)) for name, found in by.items()
+            }
+            for damage, by in whole.items()
+        },
+        "cells": {
+            damage: {name: float(np.mean(found)) for name, found in by.items()}
+            for damage, by in cells.items()
+        },
+    }

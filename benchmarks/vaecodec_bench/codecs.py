@@ -1,4 +1,5 @@
 """The table of codecs that are compared. Adding one is adding one entry to PEERS."""
+
 import importlib.util
 import io
 import pickle
@@ -18,7 +19,10 @@ from vaecodec import networks
 from vaecodec.workers import cores
 
 OURS, SLOW = "vaecodec", "vaecodec effort 3"
-EFFORTS = {OURS: (0, (1, 15, 29, 43, 57, 72, 86, 100)), SLOW: (3, (1, 21, 41, 60, 80, 100))}  # effort, qualities
+EFFORTS = {
+    OURS: (0, (1, 15, 29, 43, 57, 72, 86, 100)),
+    SLOW: (3, (1, 21, 41, 60, 80, 100)),
+}  # effort, qualities
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ def available(model: str | None) -> tuple[dict[str, Codec], dict[str, str], dict
     codecs: dict[str, Codec] = {}
     versions: dict[str, str] = {}
     missing: dict[str, str] = {}
-    for peer in (*(vaecodec_codec(name, model or networks.default_model()) for name in EFFORTS), *PEERS):
+    for peer in (
+        *(vaecodec_codec(name, model or networks.default_model()) for name in EFFORTS),
+        *PEERS,
+    ):
         try:
             versions[peer.name] = peer.version()
             codecs[peer.name] = peer
@@ -60,7 +67,11 @@ def available(model: str | None) -> tuple[dict[str, Codec], dict[str, str], dict
 def named(name: str, model: str | None) -> Codec:
     """One installed codec, without a look at the others. Raises ModelError."""
     ours = name in EFFORTS
-    codec = vaecodec_codec(name, model or networks.default_model()) if ours else next(p for p in PEERS if p.name == name)
+    codec = (
+        vaecodec_codec(name, model or networks.default_model())
+        if ours
+        else next(p for p in PEERS if p.name == name)
+    )
     codec.version()  # libraries register themselves there
     return codec
 
@@ -92,6 +103,7 @@ def _need(package: str, hint: str) -> None:
 
 def _pillow_version(name: str, library: str, settings: str) -> Callable[[], str]:
     """Version function of a codec in Pillow. name: what Pillow's features call it. library: what people call it."""
+
     def version() -> str:
         if not features.check(name):
             raise ImportError(f"this Pillow is built without {library}")
@@ -102,7 +114,9 @@ def _pillow_version(name: str, library: str, settings: str) -> Callable[[], str]
 
 def _jpeg_version(settings: str) -> Callable[[], str]:
     turbo = features.version_feature("libjpeg_turbo")
-    return lambda: f"{f'libjpeg-turbo {turbo}' if turbo else 'libjpeg'}, Pillow {PIL.__version__}, {settings}"
+    return lambda: (
+        f"{f'libjpeg-turbo {turbo}' if turbo else 'libjpeg'}, Pillow {PIL.__version__}, {settings}"
+    )
 
 
 def _jpeg_xl_version() -> str:
@@ -129,8 +143,11 @@ def _compressai_version() -> str:
     return f"compressai {installed('compressai')}, quality 4, untrained weights: speed only"
 
 
-def _save(kind: str, options: Callable[[float, int], dict[str, Any]]) -> Callable[[Image.Image, float, int], bytes]:
+def _save(
+    kind: str, options: Callable[[float, int], dict[str, Any]]
+) -> Callable[[Image.Image, float, int], bytes]:
     """An encoder that is Pillow's save. options: of a quality and a number of threads."""
+
     def encode(image: Image.Image, quality: float, threads: int) -> bytes:
         out = io.BytesIO()
         image.save(out, kind, **options(quality, threads))
@@ -166,43 +183,127 @@ def _torch_threads(threads: int) -> Iterator[Any]:
 
 def _compressai(name: str, title: str) -> Codec:
     """A network of compressai's. Its "file" is a pickle of the strings, as compressai has no file format."""
+
     def encode(image: Image.Image, quality: float, threads: int) -> bytes:
         with _torch_threads(threads) as torch:
             x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
-            x = torch.nn.functional.pad(x, (0, -image.width % 64, 0, -image.height % 64), mode="replicate")
+            x = torch.nn.functional.pad(
+                x, (0, -image.width % 64, 0, -image.height % 64), mode="replicate"
+            )
             return pickle.dumps((image.size, _compressai_model(name).compress(x)))
 
     def decode(data: bytes, threads: int) -> Image.Image:
         (width, height), coded = pickle.loads(data)
         with _torch_threads(threads):
             x = _compressai_model(name).decompress(coded["strings"], coded["shape"])["x_hat"]
-            pixels = x[0, :, :height, :width].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+            pixels = (
+                x[0, :, :height, :width]
+                .clamp(0, 1)
+                .mul(255)
+                .round()
+                .byte()
+                .permute(1, 2, 0)
+                .numpy()
+            )
         return Image.fromarray(pixels)
 
     return Codec(title, _compressai_version, (), 4, encode, decode)
 
 
 PEERS: tuple[Codec, ...] = (
-    Codec("JPEG", _jpeg_version("4:2:0, optimized Huffman tables"), (7, 12, 20, 34, 52, 70, 83, 92), 75,
-          _save("JPEG", lambda q, _: {"quality": round(q), "subsampling": "4:2:0", "optimize": True}), _open),
-    Codec("JPEG 4:4:4", _jpeg_version("4:4:4, optimized Huffman tables"), (7, 12, 20, 34, 52, 70, 83, 92), 75,
-          _save("JPEG", lambda q, _: {"quality": round(q), "subsampling": "4:4:4", "optimize": True}), _open),
-    Codec("WebP", _pillow_version("webp", "libwebp", "method 4"), (0, 4, 12, 32, 55, 75, 88), 75,
-          _save("WEBP", lambda q, _: {"quality": round(q)}), _open),
+    Codec(
+        "JPEG",
+        _jpeg_version("4:2:0, optimized Huffman tables"),
+        (7, 12, 20, 34, 52, 70, 83, 92),
+        75,
+        _save("JPEG", lambda q, _: {"quality": round(q), "subsampling": "4:2:0", "optimize": True}),
+        _open,
+    ),
+    Codec(
+        "JPEG 4:4:4",
+        _jpeg_version("4:4:4, optimized Huffman tables"),
+        (7, 12, 20, 34, 52, 70, 83, 92),
+        75,
+        _save("JPEG", lambda q, _: {"quality": round(q), "subsampling": "4:4:4", "optimize": True}),
+        _open,
+    ),
+    Codec(
+        "WebP",
+        _pillow_version("webp", "libwebp", "method 4"),
+        (0, 4, 12, 32, 55, 75, 88),
+        75,
+        _save("WEBP", lambda q, _: {"quality": round(q)}),
+        _open,
+    ),
     # Its quality is the rate aimed at, in bits per pixel of a picture of 24.
-    Codec("JPEG 2000", _pillow_version("jpg_2000", "OpenJPEG", "9/7 wavelet, single quality layer"),
-          (0.1, 0.18, 0.3, 0.5, 0.8, 1.3, 2.1), 0.7,
-          _save("JPEG2000", lambda q, _: {"quality_mode": "rates", "quality_layers": [24 / q], "irreversible": True, "mct": 1,
-                                          "no_jp2": True}), _open),
-    Codec("AVIF", _pillow_version("avif", "libavif", "speed 6, 4:2:0"), (8, 20, 32, 44, 55, 68, 81), 60,
-          _save("AVIF", lambda q, threads: {"quality": round(q), "speed": 6, "subsampling": "4:2:0",
-                                            "max_threads": threads or cores()}), _open),
-    Codec("AVIF slow 4:4:4", _pillow_version("avif", "libavif", "speed 4, 4:4:4"), (10, 24, 38, 52, 66, 80), 60,
-          _save("AVIF", lambda q, threads: {"quality": round(q), "speed": 4, "subsampling": "4:4:4",
-                                            "max_threads": threads or cores()}), _open),
-    Codec("JPEG XL", _jpeg_xl_version, (4, 12, 24, 45, 65, 80, 91), 75,
-          _save("JXL", lambda q, threads: {"quality": round(q), "effort": 7, "num_threads": threads or -1}), _open),
-    Codec("HEIC", _heic_version, (8, 16, 24, 32, 40, 48, 57), 50, _save("HEIF", lambda q, _: {"quality": round(q)}), _open),
+    Codec(
+        "JPEG 2000",
+        _pillow_version("jpg_2000", "OpenJPEG", "9/7 wavelet, single quality layer"),
+        (0.1, 0.18, 0.3, 0.5, 0.8, 1.3, 2.1),
+        0.7,
+        _save(
+            "JPEG2000",
+            lambda q, _: {
+                "quality_mode": "rates",
+                "quality_layers": [24 / q],
+                "irreversible": True,
+                "mct": 1,
+                "no_jp2": True,
+            },
+        ),
+        _open,
+    ),
+    Codec(
+        "AVIF",
+        _pillow_version("avif", "libavif", "speed 6, 4:2:0"),
+        (8, 20, 32, 44, 55, 68, 81),
+        60,
+        _save(
+            "AVIF",
+            lambda q, threads: {
+                "quality": round(q),
+                "speed": 6,
+                "subsampling": "4:2:0",
+                "max_threads": threads or cores(),
+            },
+        ),
+        _open,
+    ),
+    Codec(
+        "AVIF slow 4:4:4",
+        _pillow_version("avif", "libavif", "speed 4, 4:4:4"),
+        (10, 24, 38, 52, 66, 80),
+        60,
+        _save(
+            "AVIF",
+            lambda q, threads: {
+                "quality": round(q),
+                "speed": 4,
+                "subsampling": "4:4:4",
+                "max_threads": threads or cores(),
+            },
+        ),
+        _open,
+    ),
+    Codec(
+        "JPEG XL",
+        _jpeg_xl_version,
+        (4, 12, 24, 45, 65, 80, 91),
+        75,
+        _save(
+            "JXL",
+            lambda q, threads: {"quality": round(q), "effort": 7, "num_threads": threads or -1},
+        ),
+        _open,
+    ),
+    Codec(
+        "HEIC",
+        _heic_version,
+        (8, 16, 24, 32, 40, 48, 57),
+        50,
+        _save("HEIF", lambda q, _: {"quality": round(q)}),
+        _open,
+    ),
     _compressai("bmshj2018_hyperprior", "bmshj2018-hyperprior"),
     _compressai("mbt2018_mean", "mbt2018-mean"),
     _compressai("cheng2020_anchor", "cheng2020-anchor"),

@@ -1,4 +1,5 @@
 """What `vaecodec bench` does: one report folder, from which index.html is made again after each part."""
+
 from pathlib import Path
 
 from rich.console import Console
@@ -7,8 +8,16 @@ from vaecodec.errors import VaecodecError
 from vaecodec_bench import plot, report, run, speed, viewer
 
 
-def bench(folder: Path, out: Path, model: str | None, jobs: int, metrics: str, pictures: int, only_speed: bool,
-          resume: bool = False) -> bool:
+def bench(
+    folder: Path,
+    out: Path,
+    model: str | None,
+    jobs: int,
+    metrics: str,
+    pictures: int,
+    only_speed: bool,
+    resume: bool = False,
+) -> bool:
     """Measure quality, or speed, on the images in `folder` and write the report into the folder `out`.
 
     jobs: processes that measure quality, or threads of each codec whose speed is measured; 0 is one a core.
@@ -24,7 +33,9 @@ def bench(folder: Path, out: Path, model: str | None, jobs: int, metrics: str, p
         run.show(found)
         plot.write_diagrams(found, out)
         well = not (found.failures or found.interrupted)
-        well &= not viewer.write_pictures(folder, out, found, model, 0 if found.interrupted else pictures)
+        well &= not viewer.write_pictures(
+            folder, out, found, model, 0 if found.interrupted else pictures
+        )
     page = report.write_page(out)
     Console(highlight=False).print(f"The report: {page}", soft_wrap=True)
     return well

@@ -1,4 +1,5 @@
 """One photograph through vaecodec and through JPEG: python demo.py PHOTO FOLDER. Needs only the codec itself."""
+
 import io
 import sys
 import time
@@ -49,8 +50,14 @@ def main(photo: Path, folder: Path) -> None:
     table = Table("", "bytes", "bits per pixel", "PSNR", "encode", "decode", title=title)
 
     def row(name: str, file: bytes, ratio: float, encoding: float, decoding: float) -> None:
-        table.add_row(name, f"{len(file):,}", f"{len(file) * 8 / pixels:.3f}", f"{ratio:.2f} dB", f"{encoding * 1e3:.0f} ms",
-                      f"{decoding * 1e3:.0f} ms")
+        table.add_row(
+            name,
+            f"{len(file):,}",
+            f"{len(file) * 8 / pixels:.3f}",
+            f"{ratio:.2f} dB",
+            f"{encoding * 1e3:.0f} ms",
+            f"{decoding * 1e3:.0f} ms",
+        )
 
     row("vaecodec, quality 50", data, ours, encode_seconds, decode_seconds)
     write_file(folder / "original.png", photo.read_bytes())
@@ -60,10 +67,18 @@ def main(photo: Path, folder: Path) -> None:
         _, encoding = timed(lambda q=quality: jpeg(image, q))  # type: ignore[misc]
         file = jpeg(image, quality)
         _, decoding = timed(lambda f=file: Image.open(io.BytesIO(f)).load())  # type: ignore[misc]
-        row(f"JPEG, quality {quality} ({name.replace('-', ' ')})", file, db(image, file), encoding, decoding)
+        row(
+            f"JPEG, quality {quality} ({name.replace('-', ' ')})",
+            file,
+            db(image, file),
+            encoding,
+            decoding,
+        )
         write_file(folder / f"jpeg-{name}.jpg", file)
     Console().print(table)
-    print(f"The pictures are in {folder}/: original.png, vaecodec.png, jpeg-same-quality.jpg, jpeg-same-size.jpg.")
+    print(
+        f"The pictures are in {folder}/: original.png, vaecodec.png, jpeg-same-quality.jpg, jpeg-same-size.jpg."
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Rewrites the generated parts of README.md and docs/BENCHMARKS.md: python -m vaecodec_bench.docs REPORT CHECKOUT."""
+
 import statistics
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,10 @@ def update(out: Path, checkout: Path) -> None:
     make_folder(docs / "benchmarks")
     rewrite(checkout / "README.md", [headline(found, measured)])
     rewrite(docs / "BENCHMARKS.md", quality(found) + (speed(measured) if measured["warm"] else []))
-    images = [*(f"rd-{metric}.png" for metric in found.metrics), *(["speed.png"] if measured["warm"] else [])]
+    images = [
+        *(f"rd-{metric}.png" for metric in found.metrics),
+        *(["speed.png"] if measured["warm"] else []),
+    ]
     for name in images:
         try:
             write(docs / "benchmarks" / name, (out / name).read_bytes())
@@ -40,20 +44,37 @@ def rewrite(page: Path, paragraphs: Sequence[str]) -> None:
         before, rest = page.read_text(encoding="utf-8").split(BEGIN)
         _, after = rest.split(END)
     except (OSError, ValueError):
-        raise VaecodecError(f"{page}: cannot be read, or lacks the marks of its generated part") from None
+        raise VaecodecError(
+            f"{page}: cannot be read, or lacks the marks of its generated part"
+        ) from None
     write(page, "\n\n".join([f"{before}{BEGIN}", *paragraphs, f"{END}{after}"]).encode())
 
 
 def headline(found: Results, measured: dict[str, Any]) -> str:
     """The table for those who read no further: BD-rates against JPEG, and times."""
-    rates = {(r["codec"], r["metric"]): r["rate"] for r in found.bd_rates() if r["anchor"] == ANCHORS[0]}
+    rates = {
+        (r["codec"], r["metric"]): r["rate"] for r in found.bd_rates() if r["anchor"] == ANCHORS[0]
+    }
     codecs = dict.fromkeys([*found.curves_of(), *measured["warm"]])
     ways = WAYS if measured["warm"] else ()
-    rows = [[codec, *(percent(rates.get((codec, metric))) for metric in found.metrics),
-             *(f"{measured['warm'][codec][way]['ratio'][1]:.2g}" if codec in measured["warm"] else "–" for way in ways)]
-            for codec in codecs]
-    head = [f"{len(found.images)} images, against {ANCHORS[0]}", *(f"BD-rate, {short(metric)}" for metric in found.metrics),
-            *(f"time to {way}, × ours" for way in ways)]
+    rows = [
+        [
+            codec,
+            *(percent(rates.get((codec, metric))) for metric in found.metrics),
+            *(
+                f"{measured['warm'][codec][way]['ratio'][1]:.2g}"
+                if codec in measured["warm"]
+                else "–"
+                for way in ways
+            ),
+        ]
+        for codec in codecs
+    ]
+    head = [
+        f"{len(found.images)} images, against {ANCHORS[0]}",
+        *(f"BD-rate, {short(metric)}" for metric in found.metrics),
+        *(f"time to {way}, × ours" for way in ways),
+    ]
     return table(head, rows)
 
 
@@ -71,63 +92,150 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def quality(found: Results) -> list[str]:
     """Paragraphs about rate and distortion."""
     rates = {(r["codec"], r["anchor"], r["metric"]): r["rate"] for r in found.bd_rates()}
-    columns = [(anchor, metric) for anchor in ANCHORS if anchor in found.curves_of() for metric in found.metrics]
-    parts = [f"## Quality\n\n{len(found.images)} images, {OURS} {found.codecs[OURS]}.",
-             *(f"![{short(metric)} against bits per pixel](benchmarks/rd-{metric}.png)" for metric in found.metrics),
-             "BD-rate: how many more bits a codec needs for the same quality, on average; negative is better.",
-             table(["codec", *(f"{short(metric)} vs {anchor}" for anchor, metric in columns), "images"],
-                   [[codec, *(percent(rates.get((codec, *column))) for column in columns),
-                     str(max(len(found.images_of(codec, metric)) for metric in found.metrics))]
-                    for codec in found.curves_of()])]
-    points = {metric: found.points(OURS, metric, found.images_of(OURS, metric)) for metric in found.metrics}
+    columns = [
+        (anchor, metric)
+        for anchor in ANCHORS
+        if anchor in found.curves_of()
+        for metric in found.metrics
+    ]
+    parts = [
+        f"## Quality\n\n{len(found.images)} images, {OURS} {found.codecs[OURS]}.",
+        *(
+            f"![{short(metric)} against bits per pixel](benchmarks/rd-{metric}.png)"
+            for metric in found.metrics
+        ),
+        "BD-rate: how many more bits a codec needs for the same quality, on average; negative is better.",
+        table(
+            ["codec", *(f"{short(metric)} vs {anchor}" for anchor, metric in columns), "images"],
+            [
+                [
+                    codec,
+                    *(percent(rates.get((codec, *column))) for column in columns),
+                    str(max(len(found.images_of(codec, metric)) for metric in found.metrics)),
+                ]
+                for codec in found.curves_of()
+            ],
+        ),
+    ]
+    points = {
+        metric: found.points(OURS, metric, found.images_of(OURS, metric))
+        for metric in found.metrics
+    }
     if points.get("psnr"):
-        parts += [f"{OURS}, means by quality:",
-                  table(["quality", *(f"{p['quality']:g}" for p in points["psnr"])],
-                        [["bits per pixel", *(f"{p['bpp']:.3f}" for p in points["psnr"])],
-                         *([short(metric), *(f"{p['value']:.4f}" if metric == "ms-ssim" else f"{p['value']:.2f}" for p in line)]
-                           for metric, line in points.items() if line)])]
-    parts.append("\n".join(["Versions:", "", *(f"- {name}: {found.codecs[name]}" for name in found.curves_of()),
-                            *(f"- {METRICS[name].label}: {found.metrics[name]}" for name in found.metrics),
-                            *(f"- {name} was left out: {reason}" for name, reason in found.missing.items()),
-                            *(f"- {image} is missing from {codec or 'all'}: {why}" for codec, image, why in found.failures)]))
+        parts += [
+            f"{OURS}, means by quality:",
+            table(
+                ["quality", *(f"{p['quality']:g}" for p in points["psnr"])],
+                [
+                    ["bits per pixel", *(f"{p['bpp']:.3f}" for p in points["psnr"])],
+                    *(
+                        [
+                            short(metric),
+                            *(
+                                f"{p['value']:.4f}" if metric == "ms-ssim" else f"{p['value']:.2f}"
+                                for p in line
+                            ),
+                        ]
+                        for metric, line in points.items()
+                        if line
+                    ),
+                ],
+            ),
+        ]
+    parts.append(
+        "\n".join(
+            [
+                "Versions:",
+                "",
+                *(f"- {name}: {found.codecs[name]}" for name in found.curves_of()),
+                *(f"- {METRICS[name].label}: {found.metrics[name]}" for name in found.metrics),
+                *(f"- {name} was left out: {reason}" for name, reason in found.missing.items()),
+                *(
+                    f"- {image} is missing from {codec or 'all'}: {why}"
+                    for codec, image, why in found.failures
+                ),
+            ]
+        )
+    )
     return parts
 
 
 def speed(measured: dict[str, Any]) -> list[str]:
     """Paragraphs about time and memory."""
     warm = measured["warm"]
-    parts = [f"## Speed\n\nTime as a multiple of {OURS}'s: median (quartiles), each codec in turn in one run, "
-             f"{measured['threads']} threads; {measured['machine']}.", "![Time as a multiple of ours](benchmarks/speed.png)",
-             "In one running process:",
-             table(["codec", "quality", "encode", "decode", "rounds"],
-                   [[name, f"{row['quality']:g}", *(spread(row[way]["ratio"]) for way in WAYS), str(row["rounds"])]
-                    for name, row in warm.items()])]
+    parts = [
+        f"## Speed\n\nTime as a multiple of {OURS}'s: median (quartiles), each codec in turn in one run, "
+        f"{measured['threads']} threads; {measured['machine']}.",
+        "![Time as a multiple of ours](benchmarks/speed.png)",
+        "In one running process:",
+        table(
+            ["codec", "quality", "encode", "decode", "rounds"],
+            [
+                [
+                    name,
+                    f"{row['quality']:g}",
+                    *(spread(row[way]["ratio"]) for way in WAYS),
+                    str(row["rounds"]),
+                ]
+                for name, row in warm.items()
+            ],
+        ),
+    ]
     if "processes" in measured:
-        parts += ["One process from file to file, cold, PNG in and PNG out; peak memory in megabytes:",
-                  table(["tool", "encode", "decode", "encode, MB", "decode, MB"],
-                        [[name, *(spread(row[way]["ratio"]) for way in WAYS), *(f"{row[way]['peak_mb']:.0f}" for way in WAYS)]
-                         for name, row in measured["processes"].items()])]
+        parts += [
+            "One process from file to file, cold, PNG in and PNG out; peak memory in megabytes:",
+            table(
+                ["tool", "encode", "decode", "encode, MB", "decode, MB"],
+                [
+                    [
+                        name,
+                        *(spread(row[way]["ratio"]) for way in WAYS),
+                        *(f"{row[way]['peak_mb']:.0f}" for way in WAYS),
+                    ]
+                    for name, row in measured["processes"].items()
+                ],
+            ),
+        ]
     if "growth" in measured:
         rows = measured["growth"]
         base = {way: statistics.median(rows[0]["tools"][OURS][way]["seconds"]) for way in WAYS}
         names = list(rows[0]["tools"])
-        parts += [f"As the picture grows: time of a process as a multiple of {OURS}'s on the smallest picture, and its peak "
-                  "memory:",
-                  table(["megapixels", *(f"{name}, {way}" for name in names for way in WAYS)],
-                        [[f"{row['megapixels']:.1f}", *(cell(row["tools"].get(name), way, base[way]) for name in names
-                                                        for way in WAYS)] for row in rows])]
+        parts += [
+            f"As the picture grows: time of a process as a multiple of {OURS}'s on the smallest picture, and its peak "
+            "memory:",
+            table(
+                ["megapixels", *(f"{name}, {way}" for name in names for way in WAYS)],
+                [
+                    [
+                        f"{row['megapixels']:.1f}",
+                        *(
+                            cell(row["tools"].get(name), way, base[way])
+                            for name in names
+                            for way in WAYS
+                        ),
+                    ]
+                    for row in rows
+                ],
+            ),
+        ]
     if "peak" in measured:
         kmac, share = measured["peak"]["kmac_per_pixel"], measured["peak"]["share"]
-        parts += ["Thousands of multiplications (kMAC) a pixel, counted in the ONNX graphs: "
-                  + ", ".join(f"{graph} {value:.1f}" for graph, value in kmac.items())
-                  + f". Decoding reaches {share['decode'][1]:.0%} of the matrix-multiply peak measured in turn in the same "
-                  f"engine, g_s alone {share['g_s'][1]:.0%}."]
+        parts += [
+            "Thousands of multiplications (kMAC) a pixel, counted in the ONNX graphs: "
+            + ", ".join(f"{graph} {value:.1f}" for graph, value in kmac.items())
+            + f". Decoding reaches {share['decode'][1]:.0%} of the matrix-multiply peak measured in turn in the same "
+            f"engine, g_s alone {share['g_s'][1]:.0%}."
+        ]
     return parts
 
 
 def cell(row: dict[str, Any] | None, way: str, base: float) -> str:
     """Time and memory of one tool on one picture."""
-    return "–" if row is None else f"{statistics.median(row[way]['seconds']) / base:.2g} · {row[way]['peak_mb']:.0f} MB"
+    return (
+        "–"
+        if row is None
+        else f"{statistics.median(row[way]['seconds']) / base:.2g} · {row[way]['peak_mb']:.0f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Finding a photograph from a changed copy of it: the codec's features against a perceptual hash."""
+
 import io
 import time
 from collections.abc import Callable
@@ -24,7 +25,9 @@ def part(image: Image.Image, share: float, across: float, down: float) -> Image.
 
 
 def scaled(image: Image.Image, factor: float) -> Image.Image:
-    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
+    return image.resize(
+        (round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC
+    )
 
 
 def again(image: Image.Image, kind: str, quality: int) -> Image.Image:
@@ -57,6 +60,7 @@ def recall(distances: npt.NDArray[np.float32]) -> float:
 
 def measure(images: list[Image.Image]) -> dict[str, dict[str, float]]:
     """Recall at 1 for each change, of the features and of a 64-bit perceptual hash (DCT)."""
+
     def features(pictures: list[Image.Image]) -> npt.NDArray[np.float32]:
         return np.stack([embed(Picture(np.asarray(image))).whole for image in pictures])
 

@@ -2,6 +2,7 @@
 
 A small process of its own, because a child's peak memory starts at its parent's, and the benchmark itself is large.
 """
+
 import json
 import os
 import subprocess
@@ -16,8 +17,19 @@ def main() -> None:
     error = child.stderr.read().decode(errors="replace")
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes on macOS, kibibytes elsewhere
-    print(json.dumps({"seconds": seconds, "peak": peak, "code": os.waitstatus_to_exitcode(status), "error": error[-300:]}))
+    peak = usage.ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )  # bytes on macOS, kibibytes elsewhere
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "peak": peak,
+                "code": os.waitstatus_to_exitcode(status),
+                "error": error[-300:],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

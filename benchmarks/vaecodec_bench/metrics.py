@@ -1,4 +1,5 @@
 """The table of metrics: how near a decoded picture is to the original."""
+
 import importlib.util
 import io
 import math
@@ -49,7 +50,9 @@ def _ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
     if min(original.shape[:2]) <= 160:  # five scales of an 11 x 11 window
         return None
     torch.set_num_threads(1)  # processes, not threads, use the cores
-    a, b = (torch.from_numpy(np.array(x)).permute(2, 0, 1)[None].float() for x in (original, decoded))
+    a, b = (
+        torch.from_numpy(np.array(x)).permute(2, 0, 1)[None].float() for x in (original, decoded)
+    )
     return float(ms_ssim(a, b, data_range=255))
 
 
@@ -70,6 +73,7 @@ def _file(pixels: Pixels) -> io.BytesIO:
 
 def _packages(*names: str, extra: str) -> Callable[[], str]:
     """Version function of a metric that lives in the packages named."""
+
     def version() -> str:
         for name in names:
             if importlib.util.find_spec(name.replace("-", "_")) is None:
@@ -80,11 +84,20 @@ def _packages(*names: str, extra: str) -> Callable[[], str]:
 
 
 METRICS: dict[str, Metric] = {
-    "psnr": Metric("RGB-PSNR (dB)", lambda: "10 log10(255² / MSE), MSE over all RGB samples",
-                   lambda a, b: min(psnr(a, b), HIGHEST)),
-    "ms-ssim": Metric("MS-SSIM (dB)", _packages("torch", "pytorch-msssim", extra="'vaecodec[bench,train]'"), _ms_ssim,
-                      decibels),
-    "ssimulacra2": Metric("SSIMULACRA 2", _packages("ssimulacra2", extra="'vaecodec[bench]'"), _ssimulacra2),
+    "psnr": Metric(
+        "RGB-PSNR (dB)",
+        lambda: "10 log10(255² / MSE), MSE over all RGB samples",
+        lambda a, b: min(psnr(a, b), HIGHEST),
+    ),
+    "ms-ssim": Metric(
+        "MS-SSIM (dB)",
+        _packages("torch", "pytorch-msssim", extra="'vaecodec[bench,train]'"),
+        _ms_ssim,
+        decibels,
+    ),
+    "ssimulacra2": Metric(
+        "SSIMULACRA 2", _packages("ssimulacra2", extra="'vaecodec[bench]'"), _ssimulacra2
+    ),
 }
 
 

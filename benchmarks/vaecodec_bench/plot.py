@@ -1,4 +1,5 @@
 """The rate–distortion diagrams, as files for documents."""
+
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,19 @@ from vaecodec_bench.published import curves_for
 from vaecodec_bench.results import Results
 from vaecodec_bench.run import percent, write
 
-COLORS = ("#e6194b", "#4363d8", "#42a5f5", "#2e9e4f", "#b8860b", "#f58231", "#8d5524", "#911eb4", "#00838f", "#ad1457",
-          "#7d6b63")
+COLORS = (
+    "#e6194b",
+    "#4363d8",
+    "#42a5f5",
+    "#2e9e4f",
+    "#b8860b",
+    "#f58231",
+    "#8d5524",
+    "#911eb4",
+    "#00838f",
+    "#ad1457",
+    "#7d6b63",
+)
 KINDS = ("png", "svg", "pdf")
 
 
@@ -33,8 +45,12 @@ class Line:
 
 def lines_of(runs: Sequence[tuple[str, Results]], metric: str, with_published: bool) -> list[Line]:
     """Curves of one or more runs, each with its name: vaecodec's of every run, another codec's of the first that has it."""
-    lines = [Line(codec if len(runs) == 1 else f"{codec}, {name}", found.curve(codec, metric))
-             for codec in EFFORTS for name, found in runs if codec in found.curves_of()]
+    lines = [
+        Line(codec if len(runs) == 1 else f"{codec}, {name}", found.curve(codec, metric))
+        for codec in EFFORTS
+        for name, found in runs
+        if codec in found.curves_of()
+    ]
     seen = set(EFFORTS)
     for _, found in runs:
         for codec in found.curves_of():
@@ -42,7 +58,9 @@ def lines_of(runs: Sequence[tuple[str, Results]], metric: str, with_published: b
                 seen.add(codec)
                 lines.append(Line(codec, found.curve(codec, metric)))
     if metric == "psnr" and with_published and all(curves_for(found.images) for _, found in runs):
-        lines += [Line(f"{p.name}, published", p.curve, True) for p in curves_for(runs[0][1].images)]
+        lines += [
+            Line(f"{p.name}, published", p.curve, True) for p in curves_for(runs[0][1].images)
+        ]
     return [line for line in lines if line.curve]
 
 
@@ -55,17 +73,38 @@ def diagram(lines: Sequence[Line], metric: str, title: str, kind: str) -> bytes:
         rate, value = zip(*line.curve, strict=True)
         color = COLORS[number % len(COLORS)]
         if line.published:
-            axes.plot(rate, value, color=color, linestyle=dashes[number % 4], linewidth=1, alpha=0.7, label=line.label,
-                      zorder=1)
+            axes.plot(
+                rate,
+                value,
+                color=color,
+                linestyle=dashes[number % 4],
+                linewidth=1,
+                alpha=0.7,
+                label=line.label,
+                zorder=1,
+            )
         else:
             ours = line.label.startswith(OURS)
-            axes.plot(rate, value, color=color, marker="o", markersize=4, linewidth=2.6 if ours else 1.3, label=line.label,
-                      zorder=3 if ours else 2)
+            axes.plot(
+                rate,
+                value,
+                color=color,
+                marker="o",
+                markersize=4,
+                linewidth=2.6 if ours else 1.3,
+                label=line.label,
+                zorder=3 if ours else 2,
+            )
     first = lines[0].curve
     rates, values = [bpp for bpp, _ in first], [value for _, value in first]
     spread = max(values) - min(values) or 1
-    axes.set(xlabel="rate (bits per pixel)", ylabel=METRICS[metric].label, title=title, xlim=(0, 1.15 * max(rates)),
-             ylim=(min(values) - 0.08 * spread, max(values) + 0.25 * spread))
+    axes.set(
+        xlabel="rate (bits per pixel)",
+        ylabel=METRICS[metric].label,
+        title=title,
+        xlim=(0, 1.15 * max(rates)),
+        ylim=(min(values) - 0.08 * spread, max(values) + 0.25 * spread),
+    )
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
@@ -107,7 +146,9 @@ def overlay(files: Sequence[Path], out: Path, metric: str) -> None:
     """
     kind = out.suffix.lower().removeprefix(".")
     if kind not in KINDS:
-        raise VaecodecError(f"{out}: a diagram's name ends in {', '.join('.' + kind for kind in KINDS)}")
+        raise VaecodecError(
+            f"{out}: a diagram's name ends in {', '.join('.' + kind for kind in KINDS)}"
+        )
     if metric not in METRICS:
         raise VaecodecError(f"there is no metric '{metric}'; choose from {', '.join(METRICS)}")
     runs = [(file.resolve().parent.name, results.read(file)) for file in files]
@@ -136,7 +177,9 @@ def gains(runs: Sequence[tuple[str, Results]], metric: str) -> list[str]:
             anchor, other = having[0]
             both = found.images_of(codec, metric) & other.images_of(codec, metric)
             try:
-                rate = percent(bd_rate(other.curve(codec, metric, both), found.curve(codec, metric, both)))
+                rate = percent(
+                    bd_rate(other.curve(codec, metric, both), found.curve(codec, metric, both))
+                )
             except ValueError as error:
                 rate = f"none: {error}"
             sentences.append(f"{codec}, {name}: BD-rate ({metric}) against {anchor}: {rate}")
@@ -150,9 +193,18 @@ def speed_diagram(warm: Mapping[str, Any], title: str, kind: str) -> bytes:
     figure.suptitle(title, fontsize=11)
     for axes, way in zip(figure.subplots(1, 2, sharey=True), ("encode", "decode"), strict=True):
         ratios = [warm[name][way]["ratio"] for name in names]
-        whiskers = [[ratio[1] - ratio[0] for ratio in ratios], [ratio[2] - ratio[1] for ratio in ratios]]
+        whiskers = [
+            [ratio[1] - ratio[0] for ratio in ratios],
+            [ratio[2] - ratio[1] for ratio in ratios],
+        ]
         colors = [COLORS[0] if name == OURS else "#7a8794" for name in names]
-        axes.barh(names, [ratio[1] for ratio in ratios], xerr=whiskers, color=colors, error_kw={"linewidth": 1})
+        axes.barh(
+            names,
+            [ratio[1] for ratio in ratios],
+            xerr=whiskers,
+            color=colors,
+            error_kw={"linewidth": 1},
+        )
         axes.axvline(1, color="black", linewidth=0.6)
         axes.set(xscale="log", title=way, xlabel=f"time as a multiple of {OURS}'s (logarithmic)")
         axes.grid(axis="x", alpha=0.3)

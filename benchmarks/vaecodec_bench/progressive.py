@@ -2,6 +2,7 @@
 
 For every image: a .vae file, the progressive JPEG nearest to it in size, both cut at the same shares of their bytes.
 """
+
 import io
 import sys
 from pathlib import Path
@@ -34,7 +35,11 @@ def jpeg_like(image: Image.Image, size: int) -> bytes:
 def shown(image: Image.Image, data: bytes, ours: bool) -> float:
     """PSNR in dB of what a cut file shows; of a grey picture where it shows nothing."""
     try:
-        decoded = vaecodec.decode(data, preview=True) if ours else Image.open(io.BytesIO(data)).convert("RGB")
+        decoded = (
+            vaecodec.decode(data, preview=True)
+            if ours
+            else Image.open(io.BytesIO(data)).convert("RGB")
+        )
     except (VaecodecError, OSError):
         decoded = Image.new("RGB", image.size, (128, 128, 128))
     return psnr(np.asarray(image), np.asarray(decoded))
@@ -48,15 +53,29 @@ def main(folder: Path, out: Path) -> None:
         ours = vaecodec.encode(image, QUALITY, progressive=True)
         files = {"vaecodec": ours, "JPEG, progressive": jpeg_like(image, len(ours))}
         for codec, data in files.items():
-            curves[codec].append([shown(image, data[: round(len(data) * share)], codec == "vaecodec") for share in SHARES])
+            curves[codec].append(
+                [
+                    shown(image, data[: round(len(data) * share)], codec == "vaecodec")
+                    for share in SHARES
+                ]
+            )
     figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
     axes = figure.subplots()
     for codec, rows in curves.items():
         means = [fmean(column) for column in zip(*rows, strict=True)]
         axes.plot([100 * share for share in SHARES], means, marker="o", markersize=4, label=codec)
-        print(codec, *(f"{100 * share:g} %: {value:.2f} dB," for share, value in zip(SHARES, means, strict=True)))
-    axes.set(xlabel="share of the file's bytes (%)", ylabel="RGB-PSNR (dB)",
-             title=f"Cut files of equal size, mean of {len(rows)} images, vaecodec at quality {QUALITY}")
+        print(
+            codec,
+            *(
+                f"{100 * share:g} %: {value:.2f} dB,"
+                for share, value in zip(SHARES, means, strict=True)
+            ),
+        )
+    axes.set(
+        xlabel="share of the file's bytes (%)",
+        ylabel="RGB-PSNR (dB)",
+        title=f"Cut files of equal size, mean of {len(rows)} images, vaecodec at quality {QUALITY}",
+    )
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(out)

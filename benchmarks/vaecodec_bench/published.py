@@ -1,4 +1,5 @@
 """Curves of other codecs on Kodak, as their authors or CompressAI published them: for context, not measured here."""
+
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,7 +7,9 @@ from pathlib import Path
 
 from vaecodec_bench.bd import Curve
 
-FOLDER = Path(__file__).parents[1] / "data" / "published"  # in a checkout; an installed package goes without
+FOLDER = (
+    Path(__file__).parents[1] / "data" / "published"
+)  # in a checkout; an installed package goes without
 KODAK = {f"kodim{number:02d}" for number in range(1, 25)}
 
 
@@ -24,4 +27,7 @@ def curves_for(images: Collection[str]) -> list[Published]:
     if {Path(name).stem for name in images} != KODAK:
         return []
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
-    return [Published(f["name"], f["source"], list(zip(f["bpp"], f["psnr_rgb"], strict=True))) for f in found]
+    return [
+        Published(f["name"], f["source"], list(zip(f["bpp"], f["psnr_rgb"], strict=True)))
+        for f in found
+    ]

@@ -1,4 +1,5 @@
 """report/index.html: one page with everything that a folder of results holds, which loads nothing from elsewhere."""
+
 import base64
 import html
 import json
@@ -35,12 +36,20 @@ def write_page(out: Path) -> Path:
             try:
                 encoded = base64.b64encode((out / "viewer" / picture["file"]).read_bytes()).decode()
             except OSError as error:
-                raise VaecodecError(f"{out / 'viewer' / picture['file']}: cannot be read ({error.strerror})") from None
+                raise VaecodecError(
+                    f"{out / 'viewer' / picture['file']}: cannot be read ({error.strerror})"
+                ) from None
             picture["src"] = f"data:image/webp;base64,{encoded}"
     page = (PAGE / "page.html").read_text(encoding="utf-8")
-    inline = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")  # names must not end the script
-    parts = {"{{title}}": html.escape(_title(data)), "{{css}}": _part("page.css"), "{{js}}": _part("page.js"),
-             "{{data}}": inline}
+    inline = json.dumps(data, ensure_ascii=False, allow_nan=False).replace(
+        "<", "\\u003c"
+    )  # names must not end the script
+    parts = {
+        "{{title}}": html.escape(_title(data)),
+        "{{css}}": _part("page.css"),
+        "{{js}}": _part("page.js"),
+        "{{data}}": inline,
+    }
     for mark, text in parts.items():
         page = page.replace(mark, text)
     write(out / "index.html", page.encode())
@@ -67,16 +76,34 @@ def _title(data: dict[str, Any]) -> str:
 
 def _quality(found: Results) -> dict[str, Any]:
     """What the page shows of a quality run."""
-    charts = [{"metric": metric, "label": METRICS[metric].label, "version": found.metrics[metric],
-               "lines": [{"label": line.label, "curve": line.curve, "published": line.published}
-                         for line in lines_of([("", found)], metric, with_published=True)]} for metric in found.metrics]
-    return {"images": found.images, "codecs": {name: found.codecs[name] for name in found.curves_of()},
-            "missing": found.missing, "failures": found.failures, "interrupted": found.interrupted, "charts": charts,
-            "rates": found.bd_rates(), "software": found.software,
-            "counts": {codec: {metric: len(found.images_of(codec, metric)) for metric in found.metrics}
-                       for codec in found.curves_of()},
-            "perImage": {metric: _per_image(found, metric) for metric in found.metrics},
-            "sources": [{"name": p.name, "source": p.source} for p in curves_for(found.images)]}
+    charts = [
+        {
+            "metric": metric,
+            "label": METRICS[metric].label,
+            "version": found.metrics[metric],
+            "lines": [
+                {"label": line.label, "curve": line.curve, "published": line.published}
+                for line in lines_of([("", found)], metric, with_published=True)
+            ],
+        }
+        for metric in found.metrics
+    ]
+    return {
+        "images": found.images,
+        "codecs": {name: found.codecs[name] for name in found.curves_of()},
+        "missing": found.missing,
+        "failures": found.failures,
+        "interrupted": found.interrupted,
+        "charts": charts,
+        "rates": found.bd_rates(),
+        "software": found.software,
+        "counts": {
+            codec: {metric: len(found.images_of(codec, metric)) for metric in found.metrics}
+            for codec in found.curves_of()
+        },
+        "perImage": {metric: _per_image(found, metric) for metric in found.metrics},
+        "sources": [{"name": p.name, "source": p.source} for p in curves_for(found.images)],
+    }
 
 
 def _per_image(found: Results, metric: str) -> dict[str, dict[str, float | None]]:
@@ -91,7 +118,9 @@ def _per_image(found: Results, metric: str) -> dict[str, dict[str, float | None]
         for codec in found.curves_of():
             if codec != "JPEG":
                 try:
-                    table[image][codec] = bd_rate(alone.curve("JPEG", metric), alone.curve(codec, metric))
+                    table[image][codec] = bd_rate(
+                        alone.curve("JPEG", metric), alone.curve(codec, metric)
+                    )
                 except ValueError:
                     table[image][codec] = None
     return table

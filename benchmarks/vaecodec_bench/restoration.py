@@ -1,4 +1,5 @@
 """Restored Kodak pictures against the originals, and against what needs no learning."""
+
 from pathlib import Path
 from statistics import fmean
 
@@ -33,16 +34,27 @@ def damaged(task: str, image: Image.Image, seed: int, folder: Path) -> tuple[Pat
     return path, mask
 
 
-def baselines(task: str, image: Image.Image, mask: npt.NDArray[np.bool_] | None) -> dict[str, Image.Image]:
+def baselines(
+    task: str, image: Image.Image, mask: npt.NDArray[np.bool_] | None
+) -> dict[str, Image.Image]:
     """The damaged picture by simpler means."""
     if task == "denoise":
-        return {"as it is": image, "median of 3 x 3": image.filter(ImageFilter.MedianFilter(3)),
-                "Gaussian blur, 1 pixel": image.filter(ImageFilter.GaussianBlur(1))}
+        return {
+            "as it is": image,
+            "median of 3 x 3": image.filter(ImageFilter.MedianFilter(3)),
+            "Gaussian blur, 1 pixel": image.filter(ImageFilter.GaussianBlur(1)),
+        }
     if task == "superres":
         size = (2 * image.width, 2 * image.height)
         filters = Image.Resampling
-        return {name: image.resize(size, kind) for name, kind in (
-            ("bilinear", filters.BILINEAR), ("bicubic", filters.BICUBIC), ("Lanczos", filters.LANCZOS))}
+        return {
+            name: image.resize(size, kind)
+            for name, kind in (
+                ("bilinear", filters.BILINEAR),
+                ("bicubic", filters.BICUBIC),
+                ("Lanczos", filters.LANCZOS),
+            )
+        }
     assert mask is not None
     return {"black": image, "smooth filling": Image.fromarray(fill_masked(np.asarray(image), mask))}
 
@@ -60,8 +72,10 @@ def measure(images: list[Path], folder: Path) -> dict[str, dict[str, float]]:
                 picture = read_picture(file, original.width * original.height)
             restored = restore(task, picture, mask)
             restored.save(folder / f"{task}-{seed}-restored.png")
-            ways = {**baselines(task, Image.open(path).convert("RGB"), mask),
-                    "vaecodec": Image.open(folder / f"{task}-{seed}-restored.png")}
+            ways = {
+                **baselines(task, Image.open(path).convert("RGB"), mask),
+                "vaecodec": Image.open(folder / f"{task}-{seed}-restored.png"),
+            }
             for way, image in ways.items():
                 a, b = np.asarray(original), np.asarray(image)
                 values = {task: psnr(a, b)}
@@ -69,4 +83,6 @@ def measure(images: list[Path], folder: Path) -> dict[str, dict[str, float]]:
                     values["inpaint, missing pixels alone"] = psnr(a[mask][None], b[mask][None])
                 for measured, value in values.items():
                     found.setdefault(measured, {}).setdefault(way, []).append(value)
-    return {task: {way: fmean(values) for way, values in ways.items()} for task, ways in found.items()}
+    return {
+        task: {way: fmean(values) for way, values in ways.items()} for task, ways in found.items()
+    }

@@ -1,4 +1,5 @@
 """What was measured: samples, the curves and BD-rates that follow from them, and the files that hold them."""
+
 import csv
 import io
 import json
@@ -53,12 +54,20 @@ class Results:
         for sample in self.samples:
             if sample.codec == codec and sample.image in images:
                 rows.setdefault(sample.quality, []).append(sample)
-        return [{"quality": quality, "bpp": fmean(s.bpp for s in row), "value": fmean(s.metrics[metric] or 0.0 for s in row)}
-                for quality, row in sorted(rows.items())]
+        return [
+            {
+                "quality": quality,
+                "bpp": fmean(s.bpp for s in row),
+                "value": fmean(s.metrics[metric] or 0.0 for s in row),
+            }
+            for quality, row in sorted(rows.items())
+        ]
 
     def curve(self, codec: str, metric: str, images: Collection[str] | None = None) -> Curve:
         """(bits per pixel, value on the scale of plots) of a codec, over its own pictures unless told which."""
-        points = self.points(codec, metric, self.images_of(codec, metric) if images is None else images)
+        points = self.points(
+            codec, metric, self.images_of(codec, metric) if images is None else images
+        )
         return [(p["bpp"], METRICS[metric].scale(p["value"])) for p in points]
 
     def bd_rates(self) -> list[dict[str, Any]]:
@@ -73,9 +82,16 @@ class Results:
                     if codec == anchor:
                         continue
                     both = self.images_of(codec, metric) & self.images_of(anchor, metric)
-                    row: dict[str, Any] = {"anchor": anchor, "metric": metric, "codec": codec, "images": len(both)}
+                    row: dict[str, Any] = {
+                        "anchor": anchor,
+                        "metric": metric,
+                        "codec": codec,
+                        "images": len(both),
+                    }
                     try:
-                        row["rate"] = bd_rate(self.curve(anchor, metric, both), self.curve(codec, metric, both))
+                        row["rate"] = bd_rate(
+                            self.curve(anchor, metric, both), self.curve(codec, metric, both)
+                        )
                     except ValueError as error:
                         row |= {"rate": None, "reason": str(error)}
                     rates.append(row)
@@ -89,9 +105,16 @@ class Results:
 
 def to_json(results: Results) -> bytes:
     """results.json: all samples, and for the reader also the means and BD-rates."""
-    means = {codec: {metric: {"images": len(results.images_of(codec, metric)),
-                              "points": results.points(codec, metric, results.images_of(codec, metric))}
-                     for metric in results.metrics} for codec in results.curves_of()}
+    means = {
+        codec: {
+            metric: {
+                "images": len(results.images_of(codec, metric)),
+                "points": results.points(codec, metric, results.images_of(codec, metric)),
+            }
+            for metric in results.metrics
+        }
+        for codec in results.curves_of()
+    }
     data = asdict(results) | {"means": means, "bd_rate": results.bd_rates()}
     return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -100,11 +123,25 @@ def read(path: Path) -> Results:
     """A results.json. Raises VaecodecError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        results = Results(**{name: data[name] for name in ("software", "metrics", "codecs", "missing", "images", "failures",
-                                                           "interrupted")})
+        results = Results(
+            **{
+                name: data[name]
+                for name in (
+                    "software",
+                    "metrics",
+                    "codecs",
+                    "missing",
+                    "images",
+                    "failures",
+                    "interrupted",
+                )
+            }
+        )
         results.samples = [Sample(**sample) for sample in data["samples"]]
-        known = all(isinstance(s.bpp, float) and s.codec in results.codecs and s.image in results.images
-                    for s in results.samples)
+        known = all(
+            isinstance(s.bpp, float) and s.codec in results.codecs and s.image in results.images
+            for s in results.samples
+        )
         if not (known and results.samples and set(results.metrics) <= set(METRICS)):
             raise ValueError("it holds no samples that fit together")
         return results
@@ -118,8 +155,19 @@ def to_csv(results: Results) -> bytes:
     """results.csv: one line a sample; an empty cell where a metric has no value."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(["codec", "image", "width", "height", "quality", "bytes", "bpp", *results.metrics])
+    rows.writerow(
+        ["codec", "image", "width", "height", "quality", "bytes", "bpp", *results.metrics]
+    )
     for s in results.samples:
-        rows.writerow([s.codec, s.image, *results.images[s.image], f"{s.quality:g}", s.bytes, s.bpp,
-                       *(s.metrics.get(name) for name in results.metrics)])
+        rows.writerow(
+            [
+                s.codec,
+                s.image,
+                *results.images[s.image],
+                f"{s.quality:g}",
+                s.bytes,
+                s.bpp,
+                *(s.metrics.get(name) for name in results.metrics),
+            ]
+        )
     return out.getvalue().encode()

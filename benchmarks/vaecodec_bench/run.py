@@ -1,4 +1,5 @@
 """The rate–distortion benchmark: every size is that of a file on disk, every picture decoded from that file."""
+
 import multiprocessing
 import platform
 import signal
@@ -25,7 +26,14 @@ from vaecodec_bench.codecs import Codec, available, named
 from vaecodec_bench.results import Results, Sample
 
 
-def run(folder: Path, out: Path, model: str | None, jobs: int, metric_names: str = "psnr", resume: bool = False) -> Results:
+def run(
+    folder: Path,
+    out: Path,
+    model: str | None,
+    jobs: int,
+    metric_names: str = "psnr",
+    resume: bool = False,
+) -> Results:
     """Measure all installed codecs on the images in `folder`, and write results.json and results.csv into `out`.
 
     An image that cannot be read, and each pair of codec and image that fails, is named on standard error and in the results,
@@ -36,9 +44,17 @@ def run(folder: Path, out: Path, model: str | None, jobs: int, metric_names: str
     names, metric_versions, missing_metrics = metrics.chosen(metric_names)
     codecs, versions, missing = available(model)
     missing |= missing_metrics
-    found = Results({"vaecodec": vaecodec.__version__, "python": platform.python_version(), "machine": platform.machine()}
-                    | {name: version(name) for name in ("numpy", "pillow", "onnxruntime", "scipy")},
-                    metric_versions, versions, missing)
+    found = Results(
+        {
+            "vaecodec": vaecodec.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+        | {name: version(name) for name in ("numpy", "pillow", "onnxruntime", "scipy")},
+        metric_versions,
+        versions,
+        missing,
+    )
     for name, reason in missing.items():
         complain(f"{name} is left out", VaecodecError(reason))
     make_folder(out)
@@ -53,13 +69,19 @@ def run(folder: Path, out: Path, model: str | None, jobs: int, metric_names: str
     if resume:
         found.samples = measured(out / "results.json", found, codecs)
     done = {(s.codec, s.image) for s in found.samples}
-    pairs = [(codec, path) for path in images for codec in codecs.values()
-             if codec.qualities and (codec.name, path.name) not in done]
+    pairs = [
+        (codec, path)
+        for path in images
+        for codec in codecs.values()
+        if codec.qualities and (codec.name, path.name) not in done
+    ]
     _measure_all(pairs, found, model, names, jobs or cores())
     if not found.samples:
         raise VaecodecError(f"{folder}: none of its images could be measured")
     order = list(found.codecs)
-    found.samples.sort(key=lambda s: (order.index(s.codec), s.image, s.quality))  # not in that of finishing
+    found.samples.sort(
+        key=lambda s: (order.index(s.codec), s.image, s.quality)
+    )  # not in that of finishing
     write(out / "results.json", results.to_json(found))
     write(out / "results.csv", results.to_csv(found))
     return found
@@ -72,10 +94,16 @@ def measured(earlier: Path, now: Results, codecs: dict[str, Codec]) -> list[Samp
     if (before.software, before.metrics) != (now.software, now.metrics):
         return []
     same = {name for name in codecs if before.codecs.get(name) == now.codecs[name]}
-    images = {name for name, size in now.images.items() if tuple(before.images.get(name, ())) == size}
+    images = {
+        name for name, size in now.images.items() if tuple(before.images.get(name, ())) == size
+    }
     kept = [s for s in before.samples if s.codec in same and s.image in images]
-    whole = {(c.name, i) for c in codecs.values() for i in images
-             if [s.quality for s in kept if (s.codec, s.image) == (c.name, i)] == sorted(c.qualities)}
+    whole = {
+        (c.name, i)
+        for c in codecs.values()
+        for i in images
+        if [s.quality for s in kept if (s.codec, s.image) == (c.name, i)] == sorted(c.qualities)
+    }
     return [s for s in kept if (s.codec, s.image) in whole]
 
 
@@ -108,9 +136,18 @@ def write(path: Path, data: bytes) -> None:
         raise VaecodecError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def _measure_all(pairs: Sequence[tuple[Codec, Path]], found: Results, model: str | None, names: list[str], jobs: int) -> None:
+def _measure_all(
+    pairs: Sequence[tuple[Codec, Path]],
+    found: Results,
+    model: str | None,
+    names: list[str],
+    jobs: int,
+) -> None:
     """Add the samples and failures of all pairs to `found`."""
-    with Progress(console=Console(stderr=True), transient=True) as progress, _executor(jobs) as pool:
+    with (
+        Progress(console=Console(stderr=True), transient=True) as progress,
+        _executor(jobs) as pool,
+    ):
         task = progress.add_task("", total=len(pairs))
         waiting: dict[Future[list[Sample]], tuple[Codec, Path]] = {}
         try:
@@ -123,13 +160,19 @@ def _measure_all(pairs: Sequence[tuple[Codec, Path]], found: Results, model: str
                         _failed(found, codec, path, error)
                     progress.advance(task)
                 return
-            waiting = {pool.submit(_measure_named, codec.name, model, path, names): (codec, path) for codec, path in pairs}
+            waiting = {
+                pool.submit(_measure_named, codec.name, model, path, names): (codec, path)
+                for codec, path in pairs
+            }
             for future in as_completed(waiting):
                 codec, path = waiting[future]
                 progress.update(task, description=f"{path.name}, {codec.name}", advance=1)
                 try:
                     found.samples += future.result()
-                except (VaecodecError, BrokenExecutor) as error:  # the second: its process was killed
+                except (
+                    VaecodecError,
+                    BrokenExecutor,
+                ) as error:  # the second: its process was killed
                     _failed(found, codec, path, error)
         except KeyboardInterrupt:
             found.interrupted = True
@@ -149,12 +192,16 @@ def _executor(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
     if jobs == 1:
         yield None
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _ignore_interrupts) as pool:
+    with ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), _ignore_interrupts
+    ) as pool:
         yield pool
 
 
 def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one handles it
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C goes to all processes of a terminal; the first one handles it
 
 
 def _measure_named(name: str, model: str | None, path: Path, names: list[str]) -> list[Sample]:
@@ -176,9 +223,19 @@ def measure_pair(codec: Codec, path: Path, names: list[str]) -> list[Sample]:
                 if decoded.shape != pixels.shape:
                     raise VaecodecError(f"decoded to shape {decoded.shape}, not {pixels.shape}")
                 size = file.stat().st_size
-                samples.append(Sample(codec.name, path.name, quality, size, size * 8 / (image.width * image.height),
-                                      metrics.measure(names, pixels, decoded)))
-            except Exception as error:  # codecs raise many kinds, and the others can still be measured
+                samples.append(
+                    Sample(
+                        codec.name,
+                        path.name,
+                        quality,
+                        size,
+                        size * 8 / (image.width * image.height),
+                        metrics.measure(names, pixels, decoded),
+                    )
+                )
+            except (
+                Exception
+            ) as error:  # codecs raise many kinds, and the others can still be measured
                 raise VaecodecError(f"failed at quality {quality:g} ({error})") from None
     return samples
 
@@ -187,12 +244,23 @@ def show(found: Results) -> None:
     """Print the BD-rates, one table an anchor, and on how many pictures each rests."""
     rates = found.bd_rates()
     for anchor in dict.fromkeys(row["anchor"] for row in rates):
-        table = Table(f"BD-rate vs {anchor}", *(Column(metric, justify="right") for metric in found.metrics),
-                      Column("images", justify="right"))
+        table = Table(
+            f"BD-rate vs {anchor}",
+            *(Column(metric, justify="right") for metric in found.metrics),
+            Column("images", justify="right"),
+        )
         for codec in found.curves_of():
-            mine = {row["metric"]: row["rate"] for row in rates if row["codec"] == codec and row["anchor"] == anchor}
+            mine = {
+                row["metric"]: row["rate"]
+                for row in rates
+                if row["codec"] == codec and row["anchor"] == anchor
+            }
             images = max(len(found.images_of(codec, metric)) for metric in found.metrics)
-            table.add_row(codec, *(percent(mine.get(metric)) for metric in found.metrics), f"{images} of {len(found.images)}")
+            table.add_row(
+                codec,
+                *(percent(mine.get(metric)) for metric in found.metrics),
+                f"{images} of {len(found.images)}",
+            )
         Console(highlight=False).print(table)
 
 

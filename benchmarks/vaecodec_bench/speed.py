@@ -1,4 +1,5 @@
 """The speed benchmark: each codec in turn in one run, so that what disturbs one disturbs all; results are ratios."""
+
 import json
 import platform
 import statistics
@@ -25,7 +26,9 @@ PICTURES = 3
 SLOW = 20.0  # seconds that a slow codec may take in all, though never fewer than 3 rounds
 
 
-def run(folder: Path, out: Path, model: str | None, threads: int, rounds: int = 12, large: bool = True) -> int:
+def run(
+    folder: Path, out: Path, model: str | None, threads: int, rounds: int = 12, large: bool = True
+) -> int:
     """Measure the speed of all installed codecs on up to three of the images in `folder`; write speed.json into `out`.
 
     threads: of each codec that lets one choose; 0 is one a core. rounds: of the warm comparison. large: also how time and
@@ -52,10 +55,17 @@ def run(folder: Path, out: Path, model: str | None, threads: int, rounds: int = 
     codecs, versions, missing = available(model)
     for name, reason in missing.items():
         complain(f"{name} is left out", VaecodecError(reason))
-    results: dict[str, Any] = {"machine": f"{platform.machine()}, {cores()} cores", "threads": threads or cores(),
-                               "pictures": [image.size for image in images], "codecs": versions, "missing": missing}
-    with (Progress(console=Console(stderr=True), transient=True) as progress,
-          tempfile.TemporaryDirectory(prefix="vaecodec-bench-") as scratch):
+    results: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {cores()} cores",
+        "threads": threads or cores(),
+        "pictures": [image.size for image in images],
+        "codecs": versions,
+        "missing": missing,
+    }
+    with (
+        Progress(console=Console(stderr=True), transient=True) as progress,
+        tempfile.TemporaryDirectory(prefix="vaecodec-bench-") as scratch,
+    ):
         task = progress.add_task("", total=None)
 
         def advance(what: str) -> None:
@@ -63,17 +73,27 @@ def run(folder: Path, out: Path, model: str | None, threads: int, rounds: int = 
 
         results["warm"] = warm(codecs, images, threads, rounds, fail, advance)
         if processes.can_measure():
-            results["processes"] = processes.cold_start(images[0], model, Path(scratch), max(2, rounds // 2), fail, advance)
+            results["processes"] = processes.cold_start(
+                images[0], model, Path(scratch), max(2, rounds // 2), fail, advance
+            )
             if large:
-                results["growth"] = processes.growth(images[0], model, Path(scratch), max(2, rounds // 4), fail, advance)
+                results["growth"] = processes.growth(
+                    images[0], model, Path(scratch), max(2, rounds // 4), fail, advance
+                )
         try:
             from vaecodec_bench.macs import peak_share
 
             advance("share of the peak")
             results["peak"] = peak_share(images[0], model, threads)
         except ModuleNotFoundError as error:
-            fail("share of the peak", VaecodecError(f"needs the package {error.name}: pip install 'vaecodec[bench]'"))
-    write(out / "speed.json", (json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+            fail(
+                "share of the peak",
+                VaecodecError(f"needs the package {error.name}: pip install 'vaecodec[bench]'"),
+            )
+    write(
+        out / "speed.json",
+        (json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+    )
     title = f"Median and quartiles, {results['threads']} threads"
     for kind in ("png", "svg"):
         write(out / f"speed.{kind}", plot.speed_diagram(results["warm"], title, kind))
@@ -81,8 +101,14 @@ def run(folder: Path, out: Path, model: str | None, threads: int, rounds: int = 
     return failures
 
 
-def warm(codecs: dict[str, Codec], images: list[Image.Image], threads: int, rounds: int, fail: Callable[[str, Exception], Any],
-         advance: Callable[[str], Any]) -> dict[str, Any]:
+def warm(
+    codecs: dict[str, Codec],
+    images: list[Image.Image],
+    threads: int,
+    rounds: int,
+    fail: Callable[[str, Exception], Any],
+    advance: Callable[[str], Any],
+) -> dict[str, Any]:
     """Encoding and decoding in this process, codec by codec in each round; a round's ratio is that to vaecodec in it.
 
     Returns for each codec that works {quality, rounds, bpp, encode, decode}, the last two each with the quartiles of the
@@ -102,7 +128,11 @@ def warm(codecs: dict[str, Codec], images: list[Image.Image], threads: int, roun
         turns[name] = min(rounds, max(3, int(SLOW / (encoding + decoding))))
         seconds[name] = []
         bpp = size * 8 / images[0].width / images[0].height
-        found[name] = {"quality": codec.usual, "bpp": bpp if codec.qualities else None, "rounds": turns[name]}
+        found[name] = {
+            "quality": codec.usual,
+            "bpp": bpp if codec.qualities else None,
+            "rounds": turns[name],
+        }
     if OURS not in found:
         raise VaecodecError("vaecodec itself could not be measured")
     for number in range(rounds):
@@ -118,8 +148,10 @@ def warm(codecs: dict[str, Codec], images: list[Image.Image], threads: int, roun
         for index, direction in enumerate(("encode", "decode")):
             mine = [pair[index] for pair in seconds[name]]
             ours = [pair[index] for pair in seconds[OURS]]
-            row[direction] = {"ratio": quartiles([a / b for a, b in zip(mine, ours, strict=False)]),
-                              "ms_per_megapixel": 1e3 * statistics.median(mine)}
+            row[direction] = {
+                "ratio": quartiles([a / b for a, b in zip(mine, ours, strict=False)]),
+                "ms_per_megapixel": 1e3 * statistics.median(mine),
+            }
     return found
 
 
@@ -135,21 +167,32 @@ def once(codec: Codec, image: Image.Image, threads: int) -> tuple[float, float, 
 def show(results: dict[str, Any]) -> None:
     """Print the ratios."""
     title = f"Time as a multiple of {OURS}'s: median (quartiles), {results['threads']} threads"
-    table = Table("", *(Column(name, justify="right") for name in ("encode", "decode", "rounds")), title=title)
+    table = Table(
+        "", *(Column(name, justify="right") for name in ("encode", "decode", "rounds")), title=title
+    )
     for name, row in results["warm"].items():
-        table.add_row(f"{name}, quality {row['quality']:g}", spread(row["encode"]["ratio"]), spread(row["decode"]["ratio"]),
-                      str(row["rounds"]))
+        table.add_row(
+            f"{name}, quality {row['quality']:g}",
+            spread(row["encode"]["ratio"]),
+            spread(row["decode"]["ratio"]),
+            str(row["rounds"]),
+        )
     table.add_section()
     for name, pair in results.get("processes", {}).items():
-        table.add_row(f"process: {name}", *(spread(pair[d]["ratio"]) for d in ("encode", "decode")),
-                      str(len(pair["encode"]["seconds"])))
+        table.add_row(
+            f"process: {name}",
+            *(spread(pair[d]["ratio"]) for d in ("encode", "decode")),
+            str(len(pair["encode"]["seconds"])),
+        )
     console = Console(highlight=False)
     console.print(table)
     if "peak" in results:
         kmac, share = results["peak"]["kmac_per_pixel"], results["peak"]["share"]
         decode = sum(value for graph, value in kmac.items() if graph not in ("g_a", "h_a"))
-        console.print(f"Decoding takes {decode:.1f} kMAC a pixel and reaches {share['decode'][1]:.0%} of the matrix-multiply "
-                      f"peak measured in between, g_s alone ({kmac['g_s']:.1f} kMAC) {share['g_s'][1]:.0%}.")
+        console.print(
+            f"Decoding takes {decode:.1f} kMAC a pixel and reaches {share['decode'][1]:.0%} of the matrix-multiply "
+            f"peak measured in between, g_s alone ({kmac['g_s']:.1f} kMAC) {share['g_s'][1]:.0%}."
+        )
 
 
 def spread(ratio: list[float] | None) -> str:

@@ -2,6 +2,7 @@
 
 OUT gets uses.json, the restored pictures and those of the document; CHECKOUT's document is rewritten.
 """
+
 import json
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,14 @@ from vaecodec_bench import anomalies, duplicates, restoration
 from vaecodec_bench.docs import rewrite, table
 from vaecodec_bench.run import make_folder, write
 
-PICTURES = ("samples.png", "walk.png", "anomalies.png", "denoise.png", "inpaint.png", "superres.png")
+PICTURES = (
+    "samples.png",
+    "walk.png",
+    "anomalies.png",
+    "denoise.png",
+    "inpaint.png",
+    "superres.png",
+)
 
 
 def beside(pictures: Sequence[Image.Image], gap: int = 6) -> Image.Image:
@@ -50,54 +58,89 @@ def heat(image: Image.Image, other: Image.Image, folder: Path) -> None:
     damaged = anomalies.stripes(np.asarray(image), np.asarray(other), rng)
     damaged = anomalies.noisy_blocks(damaged, damaged, rng)
     found = score(Picture(damaged))
-    maps = [heat_map(values, image.width, image.height) for values in (found.bits, found.excess_bits, found.error)]
-    beside([Image.fromarray(shown).reduce(2) for shown in (damaged, *maps)]).save(folder / "anomalies.png")
+    maps = [
+        heat_map(values, image.width, image.height)
+        for values in (found.bits, found.excess_bits, found.error)
+    ]
+    beside([Image.fromarray(shown).reduce(2) for shown in (damaged, *maps)]).save(
+        folder / "anomalies.png"
+    )
 
 
 def triptychs(original: Image.Image, number: int, folder: Path) -> None:
     """A detail of the damaged, the restored and the original picture, for each task."""
     box = (150, 200, 406, 392)
     for task in HINTS:
-        damaged, restored = (Image.open(folder / f"{task}-{number}{end}.png").convert("RGB") for end in ("", "-restored"))
+        damaged, restored = (
+            Image.open(folder / f"{task}-{number}{end}.png").convert("RGB")
+            for end in ("", "-restored")
+        )
         if damaged.size != original.size:
             damaged = damaged.resize(original.size, Image.Resampling.BICUBIC)
-        beside([picture.crop(box) for picture in (damaged, restored, original)]).save(folder / f"{task}.png")
+        beside([picture.crop(box) for picture in (damaged, restored, original)]).save(
+            folder / f"{task}.png"
+        )
 
 
 def decimals(rows: dict[str, dict[str, float]], head: str, digits: int) -> str:
     """A table of figures, a row for each key."""
     columns = list(dict.fromkeys(name for values in rows.values() for name in values))
-    return table([head, *columns], [[name, *(f"{values[column]:.{digits}f}" if column in values else "–" for column in columns)]
-                                    for name, values in rows.items()])
+    return table(
+        [head, *columns],
+        [
+            [
+                name,
+                *(
+                    f"{values[column]:.{digits}f}" if column in values else "–"
+                    for column in columns
+                ),
+            ]
+            for name, values in rows.items()
+        ],
+    )
 
 
 def paragraphs(found: dict[str, Any]) -> list[str]:
     """The generated part of the document."""
     times, restored = found["seconds"], found["restored"]
-    lists = [f"- **{task}**: " + ", ".join(f"{way} {value:.2f} dB" for way, value in ways.items())
-             for task, ways in restored.items()]
+    lists = [
+        f"- **{task}**: " + ", ".join(f"{way} {value:.2f} dB" for way, value in ways.items())
+        for task, ways in restored.items()
+    ]
     share = times["from the file"] / times["decode, then embed"]
-    return [f"{found['images']} pictures of Kodak, model {found['model']}, quality 50.",
-            "AUROC, a picture against damaged ones:", decimals(found["anomalies"]["pictures"], "damage", 3),
-            "AUROC, cells of 16 x 16 pixels in damaged pictures (a mean over pictures):",
-            decimals(found["anomalies"]["cells"], "damage", 3),
-            "Recall at 1, a changed copy among the pictures:", decimals(found["duplicates"], "change", 3),
-            f"Features from a `.vae` file take {share:.2f} of the time of decoding it and embedding the picture.",
-            "Mean RGB-PSNR of restored pictures:", "\n".join(lists)]
+    return [
+        f"{found['images']} pictures of Kodak, model {found['model']}, quality 50.",
+        "AUROC, a picture against damaged ones:",
+        decimals(found["anomalies"]["pictures"], "damage", 3),
+        "AUROC, cells of 16 x 16 pixels in damaged pictures (a mean over pictures):",
+        decimals(found["anomalies"]["cells"], "damage", 3),
+        "Recall at 1, a changed copy among the pictures:",
+        decimals(found["duplicates"], "change", 3),
+        f"Features from a `.vae` file take {share:.2f} of the time of decoding it and embedding the picture.",
+        "Mean RGB-PSNR of restored pictures:",
+        "\n".join(lists),
+    ]
 
 
 def main(folder: Path, out: Path, checkout: Path | None) -> None:
     names = [Path(name) for name in images_in(folder, None)]
     pictures = [read_image(name).convert("RGB") for name in names]
     if len(pictures) < 2:
-        raise VaecodecError(f"{folder}: holds a single picture, and pictures are compared with each other here")
+        raise VaecodecError(
+            f"{folder}: holds a single picture, and pictures are compared with each other here"
+        )
     make_folder(out)
     last = pictures[-1]
     generated(last.reduce(3), next(p for p in pictures if p.size == last.size).reduce(3), out)
     heat(last, pictures[0], out)
-    found = {"images": len(pictures), "model": networks.load().id,
-             "restored": restoration.measure(names, out), "duplicates": duplicates.measure(pictures),
-             "seconds": duplicates.speed(pictures[:8]), "anomalies": anomalies.measure([np.asarray(p) for p in pictures])}
+    found = {
+        "images": len(pictures),
+        "model": networks.load().id,
+        "restored": restoration.measure(names, out),
+        "duplicates": duplicates.measure(pictures),
+        "seconds": duplicates.speed(pictures[:8]),
+        "anomalies": anomalies.measure([np.asarray(p) for p in pictures]),
+    }
     triptychs(last, len(pictures) - 1, out)
     write(out / "uses.json", (json.dumps(found, indent=1) + "\n").encode())
     text = paragraphs(found)

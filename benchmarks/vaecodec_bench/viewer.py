@@ -1,4 +1,5 @@
 """Pictures to look at side by side: vaecodec at a few bit rates, and each peer's file of the nearest size."""
+
 import io
 import json
 from pathlib import Path
@@ -34,23 +35,39 @@ def write_pictures(folder: Path, out: Path, found: Results, model: str | None, c
     for name in images:
         image = read_rgb(folder / name)
 
-        def keep(codec: str, rate: float, picture: Image.Image, more: dict[str, Any], name: str = name) -> None:
+        def keep(
+            codec: str, rate: float, picture: Image.Image, more: dict[str, Any], name: str = name
+        ) -> None:
             file = f"{len(pictures):03}.webp"
             write(out / "viewer" / file, _shown(picture))
             pictures.append({"image": name, "codec": codec, "rate": rate, "file": file} | more)
 
         size = image.width * image.height
-        keep("original", 0, image, {"width": min(image.width, SIDE), "height": min(image.height, SIDE),
-                                    "bytes": (folder / name).stat().st_size})
+        keep(
+            "original",
+            0,
+            image,
+            {
+                "width": min(image.width, SIDE),
+                "height": min(image.height, SIDE),
+                "bytes": (folder / name).stat().st_size,
+            },
+        )
         for rate in RATES:
             target = 0
             for codec in codecs.values():
                 if codec.name != OURS and (codec.name in EFFORTS or not _sizes(found, codec, name)):
                     continue  # ours with more effort takes minutes; others are compared by speed only, or failed on this image
                 try:
-                    data = nearest(codec, image, target, _sizes(found, codec, name)) if target else ours(image, rate, model)
+                    data = (
+                        nearest(codec, image, target, _sizes(found, codec, name))
+                        if target
+                        else ours(image, rate, model)
+                    )
                     decoded = codec.decode(data, 0)
-                except Exception as error:  # codecs raise many kinds, and the others can still be shown
+                except (
+                    Exception
+                ) as error:  # codecs raise many kinds, and the others can still be shown
                     complain(f"{name}: {codec.name}", VaecodecError(f"failed ({error})"))
                     failures += 1
                     if not target:
@@ -58,8 +75,16 @@ def write_pictures(folder: Path, out: Path, found: Results, model: str | None, c
                     continue
                 target = target or len(data)
                 ratio = min(psnr(np.asarray(image), np.asarray(decoded)), 100)
-                keep(codec.name, rate, decoded, {"bytes": len(data), "bpp": len(data) * 8 / size, "psnr": ratio})
-    write(out / "viewer" / "pictures.json", json.dumps(pictures, indent=1, ensure_ascii=False).encode())
+                keep(
+                    codec.name,
+                    rate,
+                    decoded,
+                    {"bytes": len(data), "bpp": len(data) * 8 / size, "psnr": ratio},
+                )
+    write(
+        out / "viewer" / "pictures.json",
+        json.dumps(pictures, indent=1, ensure_ascii=False).encode(),
+    )
     return failures
 
 

@@ -4,6 +4,7 @@
 >>> data = vaecodec.encode(PIL.Image.open("photo.png"))      # doctest: +SKIP
 >>> vaecodec.decode(data).save("decoded.png")                # doctest: +SKIP
 """
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,25 @@ if TYPE_CHECKING:
     from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 
 __version__ = "0.1.0"
-__all__ = ["FormatError", "Header", "ImageError", "ModelError", "VaecodecError", "decode", "decode_array", "encode", "probe"]
+__all__ = [
+    "FormatError",
+    "Header",
+    "ImageError",
+    "ModelError",
+    "VaecodecError",
+    "decode",
+    "decode_array",
+    "encode",
+    "probe",
+]
 
-_HOMES = {"encode": "codec", "decode": "codec", "decode_array": "codec", "probe": "container", "Header": "container"}
+_HOMES = {
+    "encode": "codec",
+    "decode": "codec",
+    "decode_array": "codec",
+    "probe": "container",
+    "Header": "container",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,5 @@
 """`python -m vaecodec` is the `vaecodec` command."""
+
 from vaecodec.cli import main
 
 main()

@@ -1,4 +1,5 @@
 """What `encode` and `decode` share: which input goes to which output, reading, writing, and reporting what fails."""
+
 import io
 import math
 import os
@@ -38,15 +39,21 @@ def pair_up(paths: list[str], folder: Path | None, suffix: str, only: str | None
     """
     if folder is None:
         if len(paths) != 2:
-            raise typer.BadParameter("give one INPUT and one OUTPUT, or any number of inputs with -o DIR")
+            raise typer.BadParameter(
+                "give one INPUT and one OUTPUT, or any number of inputs with -o DIR"
+            )
         for name in paths:
             if name != "-" and Path(name).is_dir():
-                raise typer.BadParameter(f"{name} is a folder; name the folder of the outputs with -o DIR")
+                raise typer.BadParameter(
+                    f"{name} is a folder; name the folder of the outputs with -o DIR"
+                )
         return [(paths[0], paths[1])]
     inputs: list[str] = []
     for name in paths:
         if name == "-":
-            raise typer.BadParameter("standard input has no name to write under in a folder; use: - OUTPUT")
+            raise typer.BadParameter(
+                "standard input has no name to write under in a folder; use: - OUTPUT"
+            )
         inputs += images_in(Path(name), only) if Path(name).is_dir() else [name]
     make_folder(folder)
     return [(name, str(folder / (Path(name).stem + suffix))) for name in inputs]
@@ -65,11 +72,15 @@ def images_in(folder: Path, only: str | None) -> list[str]:
     if only is None:
         from PIL import Image
 
-        suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+        suffixes = {
+            suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
+        }
     else:
         suffixes = {only}
     try:
-        found = [str(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and p.is_file()]
+        found = [
+            str(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and p.is_file()
+        ]
     except OSError as error:
         raise VaecodecError(f"{folder}: cannot be read ({error.strerror})") from None
     if not found:
@@ -78,11 +89,15 @@ def images_in(folder: Path, only: str | None) -> list[str]:
 
 
 def byte_count(text: str) -> int:
-    """"40000", "40k" or "1.5M" in bytes, with k = 1000."""
+    """ "40000", "40k" or "1.5M" in bytes, with k = 1000."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)([kKmM]?)[bB]?", text.strip())
-    count = math.floor(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]) if match else 0
+    count = (
+        math.floor(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]) if match else 0
+    )
     if count < 1:
-        raise typer.BadParameter(f"--size takes a number of bytes such as 40000, 40k or 1.5M, not '{text[:40]}'")
+        raise typer.BadParameter(
+            f"--size takes a number of bytes such as 40000, 40k or 1.5M, not '{text[:40]}'"
+        )
     return count
 
 
@@ -120,7 +135,9 @@ def write(name: str, save: Save) -> None:
             sys.stdout.buffer.write(whole.getbuffer())
             sys.stdout.buffer.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: end quietly, as cat does
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nobody reads on: end quietly, as cat does
         raise typer.Exit(1) from None
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})") from None
@@ -133,7 +150,9 @@ def complain(name: str, error: Exception | str) -> bool:
     return True
 
 
-def run(pairs: Pairs, convert: Callable[[BinaryIO, str], Converted], force: bool, quiet: bool) -> None:
+def run(
+    pairs: Pairs, convert: Callable[[BinaryIO, str], Converted], force: bool, quiet: bool
+) -> None:
     """Convert each input to its output and go on after failures; exit with 1 at the end if there were any, or with 3 if some
     pictures could only be saved in part.
 
@@ -149,7 +168,13 @@ def run(pairs: Pairs, convert: Callable[[BinaryIO, str], Converted], force: bool
         try:
             if (source := sources.setdefault(output, name)) != name:
                 raise VaecodecError(f"would be written to {output}, where {source} goes")
-            if output != "-" and Path(output).is_file() and name != "-" and Path(name).exists() and Path(output).samefile(name):
+            if (
+                output != "-"
+                and Path(output).is_file()
+                and name != "-"
+                and Path(name).exists()
+                and Path(output).samefile(name)
+            ):
                 raise OutputError("is the input itself")
             if output != "-" and not force and Path(output).is_file():
                 raise OutputError("exists already; use --force to overwrite it")
@@ -161,7 +186,9 @@ def run(pairs: Pairs, convert: Callable[[BinaryIO, str], Converted], force: bool
                     complain(name, f"warning: {note}")
             partial |= converted.partial
             if not quiet:
-                console.print(f"{name} -> {output}: {converted.summary}", markup=False, soft_wrap=True)
+                console.print(
+                    f"{name} -> {output}: {converted.summary}", markup=False, soft_wrap=True
+                )
         except OutputError as error:
             failed = complain("standard output" if output == "-" else output, error)
         except VaecodecError as error:

@@ -1,4 +1,5 @@
 """What pictures are decoded into."""
+
 import numpy as np
 from PIL import Image
 
@@ -31,7 +32,9 @@ class Canvas:
 
     def __init__(self, width: int, height: int, color: str, array: bool):
         modes = {color: mode for mode, color in PLAIN_MODES.items()}
-        self.image = None if array or color not in modes else Image.new(modes[color], (width, height))
+        self.image = (
+            None if array or color not in modes else Image.new(modes[color], (width, height))
+        )
         self.size = width, height
         channels = (3 if "RGB" in color else 1) + ("A" in color)
         kind = np.uint16 if color.endswith("16") else np.uint8
@@ -63,7 +66,9 @@ def fill(canvas: Canvas, boxes: list[Box], channels: slice) -> bool:
     wait for others. False where nothing is good."""
     waiting, whole = list(boxes), Box(0, 0, *canvas.size)
     while waiting:
-        ready = [box for box in waiting if any(_good(line, whole, waiting) for line, _ in _sides(box))]
+        ready = [
+            box for box in waiting if any(_good(line, whole, waiting) for line, _ in _sides(box))
+        ]
         if not ready:
             return False
         for box in ready:
@@ -87,5 +92,9 @@ def _sides(box: Box) -> list[tuple[Box, Samples]]:
     """The lines of pixels around a box, each with its weight in the box, one over the distance."""
     down = 1 / np.arange(1, box.height + 1)[:, None, None]
     right = 1 / np.arange(1, box.width + 1)[None, :, None]
-    return [(Box(box.x0, box.y0 - 1, box.x1, box.y0), down), (Box(box.x0, box.y1, box.x1, box.y1 + 1), down[::-1]),
-            (Box(box.x0 - 1, box.y0, box.x0, box.y1), right), (Box(box.x1, box.y0, box.x1 + 1, box.y1), right[:, ::-1])]
+    return [
+        (Box(box.x0, box.y0 - 1, box.x1, box.y0), down),
+        (Box(box.x0, box.y1, box.x1, box.y1 + 1), down[::-1]),
+        (Box(box.x0 - 1, box.y0, box.x0, box.y1), right),
+        (Box(box.x1, box.y0, box.x1 + 1, box.y1), right[:, ::-1]),
+    ]

@@ -1,4 +1,5 @@
 """Pictures <-> .vae bytes: the only place that knows the whole way."""
+
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -18,9 +19,20 @@ from vaecodec.workers import Crew
 Region = tuple[int, int, int, int]
 
 
-def encode(image: Image.Image | Samples | Picture, quality: float | None = None, *, bpp: float | None = None,
-           size: int | None = None, psnr: float | None = None, effort: int = 0, progressive: bool = False, strip: bool = False,
-           model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> bytes:
+def encode(
+    image: Image.Image | Samples | Picture,
+    quality: float | None = None,
+    *,
+    bpp: float | None = None,
+    size: int | None = None,
+    psnr: float | None = None,
+    effort: int = 0,
+    progressive: bool = False,
+    strip: bool = False,
+    model: str | None = None,
+    threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> bytes:
     """Compress a picture.
 
     image: a PIL image, or an array (H, W) or (H, W, 1 to 4), grey or colours, with alpha or without, uint8 or uint16.
@@ -55,9 +67,16 @@ def encode(image: Image.Image | Samples | Picture, quality: float | None = None,
 
     def found(attempt: search.Attempt, near: int | None = None) -> bytes:
         if psnr is None:
-            return search.encode_to_size(size if size is not None else (bpp or 0) * pixels / 8, attempt, near)
-        return search.encode_to_psnr(picture, psnr, attempt,
-                                     lambda data: decode_array(data, model=model, threads=threads), near)
+            return search.encode_to_size(
+                size if size is not None else (bpp or 0) * pixels / 8, attempt, near
+            )
+        return search.encode_to_psnr(
+            picture,
+            psnr,
+            attempt,
+            lambda data: decode_array(data, model=model, threads=threads),
+            near,
+        )
 
     if not effort:
         return found(attempt)
@@ -68,8 +87,17 @@ def encode(image: Image.Image | Samples | Picture, quality: float | None = None,
     return found(attempt, near)
 
 
-def decode(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, best_effort: bool = False,
-           preview: bool = False, model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(
+    data: bytes | BinaryIO,
+    *,
+    region: Region | None = None,
+    scale: int = 1,
+    best_effort: bool = False,
+    preview: bool = False,
+    model: str | None = None,
+    threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
     """Picture of a .vae file, of which only what is needed is read: a PIL image of mode L, RGB, LA, RGBA or I;16.
 
     region: x, y, width, height in pixels of the whole picture. scale: 2, 4 or 8 for a quick picture so many times smaller.
@@ -89,15 +117,40 @@ def decode(data: bytes | BinaryIO, *, region: Region | None = None, scale: int =
     return canvas.image
 
 
-def decode_canvas(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1,
-                  best_effort: bool = False, preview: bool = False, model: str | None = None, threads: int = 0,
-                  max_pixels: int = MAX_PIXELS) -> tuple[Canvas, dict[str, Any]]:
+def decode_canvas(
+    data: bytes | BinaryIO,
+    *,
+    region: Region | None = None,
+    scale: int = 1,
+    best_effort: bool = False,
+    preview: bool = False,
+    model: str | None = None,
+    threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Canvas, dict[str, Any]]:
     """As decode, for any kind of picture: a canvas, and what decode puts into `info`."""
-    return _decode(Reader(data, best_effort or preview, max_pixels), False, region, scale, preview, model, threads)
+    return _decode(
+        Reader(data, best_effort or preview, max_pixels),
+        False,
+        region,
+        scale,
+        preview,
+        model,
+        threads,
+    )
 
 
-def decode_array(data: bytes | BinaryIO, *, region: Region | None = None, scale: int = 1, best_effort: bool = False,
-                 preview: bool = False, model: str | None = None, threads: int = 0, max_pixels: int = MAX_PIXELS) -> Samples:
+def decode_array(
+    data: bytes | BinaryIO,
+    *,
+    region: Region | None = None,
+    scale: int = 1,
+    best_effort: bool = False,
+    preview: bool = False,
+    model: str | None = None,
+    threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> Samples:
     """As decode, but an array: (H, W) for grey, else (H, W, 2 to 4), uint8 or uint16."""
     reader = Reader(data, best_effort or preview, max_pixels)
     canvas, _ = _decode(reader, True, region, scale, preview, model, threads)
@@ -105,8 +158,15 @@ def decode_array(data: bytes | BinaryIO, *, region: Region | None = None, scale:
     return canvas.array[:, :, 0] if canvas.array.shape[2] == 1 else canvas.array
 
 
-def _decode(reader: Reader, array: bool, region: Region | None, scale: int, preview: bool, model: str | None,
-            threads: int) -> tuple[Canvas, dict[str, Any]]:
+def _decode(
+    reader: Reader,
+    array: bool,
+    region: Region | None,
+    scale: int,
+    preview: bool,
+    model: str | None,
+    threads: int,
+) -> tuple[Canvas, dict[str, Any]]:
     header = reader.header
     wanted = _box(header, region, scale)
     crew = _crew(header, model, threads)
@@ -130,8 +190,17 @@ def _box(header: Header, region: Region | None, scale: int) -> Box:
     if region is None:
         return Box(0, 0, header.width, header.height)
     x, y, width, height = region
-    if width < 1 or height < 1 or x < 0 or y < 0 or x + width > header.width or y + height > header.height:
-        raise VaecodecError(f"the region {x},{y},{width},{height} does not lie in the {header.width} x {header.height} picture")
+    if (
+        width < 1
+        or height < 1
+        or x < 0
+        or y < 0
+        or x + width > header.width
+        or y + height > header.height
+    ):
+        raise VaecodecError(
+            f"the region {x},{y},{width},{height} does not lie in the {header.width} x {header.height} picture"
+        )
     # A reduced picture's samples are means of squares, which begin at multiples of the scale.
     return Box(x // scale * scale, y // scale * scale, x + width, y + height)
 
@@ -143,8 +212,9 @@ def _crew(header: Header, model: str | None, threads: int) -> Crew:
     return crew
 
 
-def decode_latents(data: bytes | BinaryIO, *, model: str | None = None,
-                   threads: int = 0) -> tuple[Header, list[Latents], Networks]:
+def decode_latents(
+    data: bytes | BinaryIO, *, model: str | None = None, threads: int = 0
+) -> tuple[Header, list[Latents], Networks]:
     """The exact part of decoding, the same on every machine: the latents of each tile. Raises FormatError, ModelError."""
     reader = Reader(data)
     crew = _crew(reader.header, model, threads)

@@ -1,4 +1,5 @@
 """The .vae container: a fixed header, then chunks. docs/FORMAT.md is its specification; nothing here knows the model."""
+
 import io
 import re
 import struct
@@ -13,9 +14,20 @@ from vaecodec.errors import FormatError
 SIGNATURE = b"\x89VAE"
 VERSION = 1
 MAX_PIXELS = 2**29  # unless told otherwise; what a decoded picture costs is 3 to 8 bytes a pixel
-MAX_WHOLE = 2**21  # pixels of a picture in one tile, padded to multiples of 64: such a tile takes up to 190 bytes a pixel
+MAX_WHOLE = (
+    2**21
+)  # pixels of a picture in one tile, padded to multiples of 64: such a tile takes up to 190 bytes a pixel
 MAX_TILES = 2**15
-COLORS = ("L", "RGB", "LA", "RGBA", "L16", "RGB16", "LA16", "RGBA16")  # bit 0: colour, 1: alpha, 2: 16 bits a sample
+COLORS = (
+    "L",
+    "RGB",
+    "LA",
+    "RGBA",
+    "L16",
+    "RGB16",
+    "LA16",
+    "RGBA16",
+)  # bit 0: colour, 1: alpha, 2: 16 bits a sample
 TILE_SIDES = range(7, 11)  # log2 of the pixels a side that a tile may have
 TILE, STEP, ALPHA, INDEX = b"T", b"P", b"A", b"I"
 KNOWN = (TILE, STEP, ALPHA, INDEX)
@@ -25,9 +37,13 @@ MAX_METADATA = 2**24  # bytes of one kind of metadata, unpacked
 BY_TILE, BY_STEP = 0, 1  # codings: tile after tile, or step after step
 SEGMENTS = 5  # coded parts of a tile: z, then the four steps of y
 
-_FIELDS = struct.Struct("<4sBBHBBII4s")  # signature, version, color, quality, tile, coding, width, height, model
+_FIELDS = struct.Struct(
+    "<4sBBHBBII4s"
+)  # signature, version, color, quality, tile, coding, width, height, model
 _CRC = struct.Struct("<I")
-_CHUNK = struct.Struct("<cI")  # type, length; a CRC-32 of both and of the payload follows the payload
+_CHUNK = struct.Struct(
+    "<cI"
+)  # type, length; a CRC-32 of both and of the payload follows the payload
 HEADER_SIZE = _FIELDS.size + _CRC.size
 CHUNK_OVERHEAD = _CHUNK.size + _CRC.size
 
@@ -90,12 +106,23 @@ def seal(kind: bytes, payload: bytes) -> bytes:
 
 def write(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A whole file from its header and its (type, payload) chunks; with more than one coded chunk, an index leads them."""
-    fields = _FIELDS.pack(SIGNATURE, header.version, COLORS.index(header.color), round(header.quality * 100), header.tile,
-                          header.coding, header.width, header.height, bytes.fromhex(header.model))
+    fields = _FIELDS.pack(
+        SIGNATURE,
+        header.version,
+        COLORS.index(header.color),
+        round(header.quality * 100),
+        header.tile,
+        header.coding,
+        header.width,
+        header.height,
+        bytes.fromhex(header.model),
+    )
     if sum(kind in (TILE, STEP) for kind, _ in chunks) > 1:
         entries = b"".join(_CHUNK.pack(kind, len(payload)) for kind, payload in chunks)
         chunks = [(INDEX, entries), *chunks]
-    return b"".join([fields, _CRC.pack(zlib.crc32(fields)), *(seal(kind, payload) for kind, payload in chunks)])
+    return b"".join(
+        [fields, _CRC.pack(zlib.crc32(fields)), *(seal(kind, payload) for kind, payload in chunks)]
+    )
 
 
 def probe(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -108,8 +135,10 @@ def probe(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     if data[:4] != SIGNATURE[: len(data[:4])]:
         raise FormatError("not a .vae file (wrong signature)")
     if len(data) > 4 and data[4] != VERSION:
-        raise FormatError(f".vae format version {data[4]}, but this program reads version {VERSION}; "
-                          "please install a newer vaecodec")
+        raise FormatError(
+            f".vae format version {data[4]}, but this program reads version {VERSION}; "
+            "please install a newer vaecodec"
+        )
     if len(data) < HEADER_SIZE:
         raise FormatError(f"cut short: {len(data)} bytes, where the header alone has {HEADER_SIZE}")
     fields = bytes(data[: _FIELDS.size])
@@ -125,10 +154,14 @@ def probe(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     if width * height > max_pixels:
         raise FormatError(f"{width} x {height} pixels are more than the {max_pixels} allowed")
     if (tile and tile not in TILE_SIDES) or coding not in (BY_TILE, BY_STEP):
-        raise FormatError(f"unknown tile size code {tile} or coding {coding}; please install a newer vaecodec")
+        raise FormatError(
+            f"unknown tile size code {tile} or coding {coding}; please install a newer vaecodec"
+        )
     header = Header(width, height, COLORS[color], quality / 100, model.hex(), tile, coding, version)
     if not tile and -(-width // 64) * -(-height // 64) * 4096 > MAX_WHOLE:
-        raise FormatError(f"{width} x {height} pixels in one tile are more than the {MAX_WHOLE} allowed")
+        raise FormatError(
+            f"{width} x {height} pixels in one tile are more than the {MAX_WHOLE} allowed"
+        )
     if header.tiles > MAX_TILES:
         raise FormatError(f"{header.tiles} tiles are more than the {MAX_TILES} allowed")
     return header
@@ -143,14 +176,18 @@ class Reader:
 
     def __init__(self, file: BinaryIO | bytes, lenient: bool = False, max_pixels: int = MAX_PIXELS):
         self.lenient = lenient
-        self.file = file if not isinstance(file, (bytes, bytearray, memoryview)) else io.BytesIO(file)
+        self.file = (
+            file if not isinstance(file, (bytes, bytearray, memoryview)) else io.BytesIO(file)
+        )
         self.size = self.file.seek(0, io.SEEK_END)
         self.file.seek(0)
         self.header = probe(self.file.read(HEADER_SIZE), max_pixels)
         self.chunks: list[Chunk] = []
         self.bytes_read = HEADER_SIZE
         self.skipped = 0  # bytes before the picture that cannot be told apart
-        self.most = self.header.tiles * (SEGMENTS + 1) + 1000  # more chunks make no sense for the header
+        self.most = (
+            self.header.tiles * (SEGMENTS + 1) + 1000
+        )  # more chunks make no sense for the header
         if lenient:
             self._salvage()
         else:
@@ -181,12 +218,18 @@ class Reader:
             if at > self.size and not entries:
                 raise FormatError(f"cut short: a chunk needs {at - self.size} more bytes")
         if at != self.size:
-            missing = f"cut short: {at - self.size} bytes are missing; --preview shows what is there"
-            raise FormatError(missing if at > self.size else "damaged: there are more bytes than its index says")
+            missing = (
+                f"cut short: {at - self.size} bytes are missing; --preview shows what is there"
+            )
+            raise FormatError(
+                missing if at > self.size else "damaged: there are more bytes than its index says"
+            )
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.kind.isupper() and chunk.kind not in KNOWN:
-            raise FormatError(f"unknown chunk type {chunk.kind!r} that may not be skipped; please install a newer vaecodec")
+            raise FormatError(
+                f"unknown chunk type {chunk.kind!r} that may not be skipped; please install a newer vaecodec"
+            )
         if len(self.chunks) >= self.most:
             raise FormatError(f"damaged: more than {self.most} chunks")
         self.chunks.append(chunk)
@@ -216,7 +259,9 @@ class Reader:
             before = before and chunk.kind not in (TILE, STEP)
             if before and not self._whole(chunk):
                 # Damage to what comes before the picture need not cost the picture.
-                follows = chunk.end <= self.size - _CHUNK.size and self._whole(self._chunk(chunk.end))
+                follows = chunk.end <= self.size - _CHUNK.size and self._whole(
+                    self._chunk(chunk.end)
+                )
                 at = chunk.end if follows else self._resume(at + 1)
                 if follows and chunk.kind in METADATA:
                     self._take(chunk)
@@ -238,7 +283,10 @@ class Reader:
         for length in (told, *(_CHUNK.size * (least + more) for more in range(len(METADATA) + 1))):
             if 0 < length <= len(found) - _CRC.size:
                 payload = found[:length]
-                if seal(INDEX, payload)[-_CRC.size :] == found[length : length + _CRC.size] and not length % _CHUNK.size:
+                if (
+                    seal(INDEX, payload)[-_CRC.size :] == found[length : length + _CRC.size]
+                    and not length % _CHUNK.size
+                ):
                     return start + length + _CRC.size, payload
         return (start + told + _CRC.size if told < len(found) else self.size), b""
 
@@ -253,7 +301,11 @@ class Reader:
         """The next place where a chunk of latents with a right checksum begins; the file's end where there is none."""
         rest = self._read(at, self.size - at)
         letters = re.finditer(STEP if self.header.by_step else TILE, rest[: 1 - _CHUNK.size])
-        fitting = (chunk for letter in letters if (chunk := self._chunk(at + letter.start())).end <= self.size)
+        fitting = (
+            chunk
+            for letter in letters
+            if (chunk := self._chunk(at + letter.start())).end <= self.size
+        )
         tried = islice(fitting, 64)  # so many false ones are no accident
         return next((chunk.at for chunk in tried if self._whole(chunk)), self.size)
 
@@ -285,7 +337,9 @@ class Reader:
 
     def coded(self) -> list[Chunk]:
         """The chunks of latents in file order: one a tile, or, step after step, SEGMENTS times one a tile."""
-        return [chunk for chunk in self.chunks if chunk.kind == (STEP if self.header.by_step else TILE)]
+        return [
+            chunk for chunk in self.chunks if chunk.kind == (STEP if self.header.by_step else TILE)
+        ]
 
     def alpha(self) -> list[Chunk]:
         return [chunk for chunk in self.chunks if chunk.kind == ALPHA]
@@ -294,9 +348,13 @@ class Reader:
         """Raises FormatError unless every chunk that the header asks for is there, once."""
         header, tiles = self.header, self.header.tiles
         if len(self.coded()) != header.parts:
-            raise FormatError(f"{len(self.coded())} coded chunks where there must be {header.parts}")
+            raise FormatError(
+                f"{len(self.coded())} coded chunks where there must be {header.parts}"
+            )
         if len(self.alpha()) != (tiles if header.alpha else 0):
-            raise FormatError(f"{len(self.alpha())} chunks of alpha where there must be {tiles if header.alpha else 0}")
+            raise FormatError(
+                f"{len(self.alpha())} chunks of alpha where there must be {tiles if header.alpha else 0}"
+            )
         other = TILE if header.by_step else STEP
         if any(chunk.kind == other for chunk in self.chunks):
             raise FormatError(f"a chunk of type {other.decode()}, which its coding does not have")
@@ -341,6 +399,8 @@ def pack_metadata(info: dict[str, bytes]) -> list[tuple[bytes, bytes]]:
     for kind, name in METADATA.items():
         if info.get(name):
             if len(info[name]) > MAX_METADATA:
-                raise FormatError(f"its {name} has more than {MAX_METADATA} bytes; leave it out with --strip")
+                raise FormatError(
+                    f"its {name} has more than {MAX_METADATA} bytes; leave it out with --strip"
+                )
             packed.append((kind, zlib.compress(info[name], 9)))
     return packed

@@ -1,4 +1,5 @@
 """Chunks of a file -> pictures: each tile's bits to latents, then g_s block by block."""
+
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,9 @@ from vaecodec.workers import Crew
 WIDE = 26  # tables from this index on have a scale above 2
 
 Integers = npt.NDArray[np.integer[Any]]
-Payloads = list[tuple[bytes, bool]]  # of one tile: the bytes of its chunks, and whether they are whole
+Payloads = list[
+    tuple[bytes, bool]
+]  # of one tile: the bytes of its chunks, and whether they are whole
 
 
 @dataclass
@@ -43,20 +46,31 @@ class Tiles:
         self.chunks, self.alpha_chunks = self.reader.coded(), self.reader.alpha()
         least = least_bits(self.nets, header.quality, (header.height, header.width)) / 8
         if self.reader.lenient:
-            there = sum(max(0, min(chunk.end, self.reader.size) - chunk.at - CHUNK_OVERHEAD) for chunk in self.chunks)
+            there = sum(
+                max(0, min(chunk.end, self.reader.size) - chunk.at - CHUNK_OVERHEAD)
+                for chunk in self.chunks
+            )
             if there < least / 10:
-                raise FormatError(f"damaged or cut short: {there} bytes of the picture are there, too few to show any of it")
+                raise FormatError(
+                    f"damaged or cut short: {there} bytes of the picture are there, too few to show any of it"
+                )
             return
         self.reader.check_counts()
         there = sum(chunk.length for chunk in self.chunks)
         # Before memory is spent on a picture that is not there.
         if there < least:
-            raise FormatError(f"damaged: {there} bytes cannot hold {header.width} x {header.height} pixels")
+            raise FormatError(
+                f"damaged: {there} bytes cannot hold {header.width} x {header.height} pixels"
+            )
 
     def payloads(self, tile: int) -> Payloads:
         """What there is of a tile's chunks. Notes damage."""
         step = self.reader.header.tiles
-        chunks: list[Chunk] = self.chunks[tile::step][:SEGMENTS] if self.reader.header.by_step else self.chunks[tile : tile + 1]
+        chunks: list[Chunk] = (
+            self.chunks[tile::step][:SEGMENTS]
+            if self.reader.header.by_step
+            else self.chunks[tile : tile + 1]
+        )
         found: Payloads = []
         for chunk in chunks:
             try:
@@ -85,7 +99,12 @@ class Tiles:
                 raise FormatError("damaged: its tile has no checksum")
             stored, parts[-1] = CHECK.unpack_from(parts[-1])[0], parts[-1][CHECK.size :]
             coders = [Decoder(part) for part in parts]
-            latents = walk(self.nets, self.reader.header.quality, self._size(tile), coders * (SEGMENTS // len(coders)))
+            latents = walk(
+                self.nets,
+                self.reader.header.quality,
+                self._size(tile),
+                coders * (SEGMENTS // len(coders)),
+            )
             if latents.checksum() != stored:
                 raise FormatError("damaged: its latents do not match their checksum")
             return latents
@@ -98,9 +117,14 @@ class Tiles:
         """What the beginning of a tile's bits tells; the rest as the entropy model expects it."""
         coders: list[Decoder]
         if self.reader.header.by_step:
-            parts = [payload[CHECK.size if i == SEGMENTS - 1 else 0 :] for i, (payload, _) in enumerate(payloads)]
-            coders = [(Decoder if whole else CutDecoder)(part)
-                      for part, (_, whole) in zip(parts, payloads, strict=True)]
+            parts = [
+                payload[CHECK.size if i == SEGMENTS - 1 else 0 :]
+                for i, (payload, _) in enumerate(payloads)
+            ]
+            coders = [
+                (Decoder if whole else CutDecoder)(part)
+                for part, (_, whole) in zip(parts, payloads, strict=True)
+            ]
             coders += [CutDecoder(b"") for _ in range(SEGMENTS - len(coders))]
         else:
             parts = [payload[CHECK.size :] for payload, _ in payloads]
@@ -108,8 +132,12 @@ class Tiles:
         try:
             if any(parts):
                 height, width = self._size(tile)
-                doubt = np.zeros((self.nets.m, 4 * cells(height, CELL_Z), 4 * cells(width, CELL_Z)), np.uint8)
-                latents = walk(self.nets, self.reader.header.quality, (height, width), coders, notes=doubt)
+                doubt = np.zeros(
+                    (self.nets.m, 4 * cells(height, CELL_Z), 4 * cells(width, CELL_Z)), np.uint8
+                )
+                latents = walk(
+                    self.nets, self.reader.header.quality, (height, width), coders, notes=doubt
+                )
                 smooth(latents.y, doubt[:, : latents.y.shape[1], : latents.y.shape[2]])
                 return latents
         except FormatError as error:
@@ -124,16 +152,28 @@ class Tiles:
     def alpha(self, box: Box) -> Samples:
         """(h, w) of a box, from the tiles that it meets."""
         header = self.reader.header
-        plane = np.full((box.height, box.width), 2**header.depth - 1, np.uint16 if header.depth == 16 else np.uint8)
+        plane = np.full(
+            (box.height, box.width),
+            2**header.depth - 1,
+            np.uint16 if header.depth == 16 else np.uint8,
+        )
         for tile in self.grid.meeting(box):
             area = self.grid.box(tile)
             both = area.within(box)
             try:
                 if tile >= len(self.alpha_chunks):
                     raise FormatError("its alpha is missing")
-                whole = alpha_plane(self.reader.payload(self.alpha_chunks[tile]), area.width, area.height, header.depth)
-                plane[both.y0 - box.y0 : both.y1 - box.y0, both.x0 - box.x0 : both.x1 - box.x0] = \
-                    whole[both.y0 - area.y0 : both.y1 - area.y0, both.x0 - area.x0 : both.x1 - area.x0]
+                whole = alpha_plane(
+                    self.reader.payload(self.alpha_chunks[tile]),
+                    area.width,
+                    area.height,
+                    header.depth,
+                )
+                plane[both.y0 - box.y0 : both.y1 - box.y0, both.x0 - box.x0 : both.x1 - box.x0] = (
+                    whole[
+                        both.y0 - area.y0 : both.y1 - area.y0, both.x0 - area.x0 : both.x1 - area.x0
+                    ]
+                )
             except (FormatError, ImageError) as error:
                 if tile >= len(self.alpha_chunks) or self.alpha_chunks[tile].end > self.reader.size:
                     self.cut.add(tile)
@@ -147,9 +187,13 @@ class Tiles:
             return
         if self.reader.header.tiles == 1:
             raise FormatError(next(iter(self.damaged.values())))
-        names = ", ".join(str(tile) for tile in sorted(self.damaged)[:20]) + (", ..." if len(self.damaged) > 20 else "")
-        raise FormatError(f"damaged: {len(self.damaged)} of its {self.reader.header.tiles} tiles ({names}); "
-                          "--best-effort decodes the others")
+        names = ", ".join(str(tile) for tile in sorted(self.damaged)[:20]) + (
+            ", ..." if len(self.damaged) > 20 else ""
+        )
+        raise FormatError(
+            f"damaged: {len(self.damaged)} of its {self.reader.header.tiles} tiles ({names}); "
+            "--best-effort decodes the others"
+        )
 
 
 def smooth(y: npt.NDArray[np.int32], doubt: npt.NDArray[np.uint8]) -> None:
@@ -187,7 +231,9 @@ def decode_tiles(tiles: Tiles, wanted: Box, canvas: Canvas, crew: Crew, scale: i
         """Latents of the wanted tiles of a row; those of three rows before are forgotten."""
         numbers = [tile for tile in grid.meeting(reach) if tile // grid.columns == row]
         jobs = ((tile, tiles.payloads(tile)) for tile in numbers)
-        for tile, latents in zip(numbers, crew.map(lambda job: tiles.latents(*job), jobs), strict=True):
+        for tile, latents in zip(
+            numbers, crew.map(lambda job: tiles.latents(*job), jobs), strict=True
+        ):
             known[tile] = None if latents is None else compact(latents.y)
         for tile in [tile for tile in known if tile // grid.columns < row - 2]:
             del known[tile]
@@ -211,17 +257,36 @@ def decode_tiles(tiles: Tiles, wanted: Box, canvas: Canvas, crew: Crew, scale: i
     tiles.check()
 
     def reduced_boxes(numbers: set[int]) -> list[Box]:
-        areas = [grid.box(tile).within(wanted) for tile in sorted(numbers) if grid.box(tile).meets(wanted)]
-        return [Box((area.x0 - wanted.x0) // scale, (area.y0 - wanted.y0) // scale,
-                    -(-(area.x1 - wanted.x0) // scale), -(-(area.y1 - wanted.y0) // scale)) for area in areas]
+        areas = [
+            grid.box(tile).within(wanted)
+            for tile in sorted(numbers)
+            if grid.box(tile).meets(wanted)
+        ]
+        return [
+            Box(
+                (area.x0 - wanted.x0) // scale,
+                (area.y0 - wanted.y0) // scale,
+                -(-(area.x1 - wanted.x0) // scale),
+                -(-(area.y1 - wanted.y0) // scale),
+            )
+            for area in areas
+        ]
 
     if not fill(canvas, reduced_boxes(tiles.empty), slice(0, -1 if header.alpha else None)):
         raise FormatError("damaged: nothing of the picture is left")
-    fill(canvas, reduced_boxes(tiles.bare), slice(-1, None))  # where no alpha is left, the picture is opaque
+    fill(
+        canvas, reduced_boxes(tiles.bare), slice(-1, None)
+    )  # where no alpha is left, the picture is opaque
 
 
-def synthesise(box: Box, grid: Grid, known: dict[int, Integers | None], nets: Networks, quality: float,
-               scale: int = 1) -> Samples:
+def synthesise(
+    box: Box,
+    grid: Grid,
+    known: dict[int, Integers | None],
+    nets: Networks,
+    quality: float,
+    scale: int = 1,
+) -> Samples:
     """Samples (h, w, 3) of 0 to 255 of a box, from the latents around it; missing ones are 0.
 
     scale above 1: the quick preview, so many times smaller.
@@ -236,11 +301,14 @@ def synthesise(box: Box, grid: Grid, known: dict[int, Integers | None], nets: Ne
         if latent is not None:
             area = padded(grid.box(tile), CELL_Y)
             both = area.within(seen)
-            y[:, _cells(both.y0, both.y1, seen.y0), _cells(both.x0, both.x1, seen.x0)] = \
-                latent[:, _cells(both.y0, both.y1, area.y0), _cells(both.x0, both.x1, area.x0)]
+            y[:, _cells(both.y0, both.y1, seen.y0), _cells(both.x0, both.x1, seen.x0)] = latent[
+                :, _cells(both.y0, both.y1, area.y0), _cells(both.x0, both.x1, area.x0)
+            ]
     picture = nets.synthesise(y, quality) if scale == 1 else nets.preview(y, quality, scale)
-    return picture[(box.y0 - seen.y0) // scale : -(-(box.y1 - seen.y0) // scale),
-                   (box.x0 - seen.x0) // scale : -(-(box.x1 - seen.x0) // scale)]
+    return picture[
+        (box.y0 - seen.y0) // scale : -(-(box.y1 - seen.y0) // scale),
+        (box.x0 - seen.x0) // scale : -(-(box.x1 - seen.x0) // scale),
+    ]
 
 
 def compact(y: Integers) -> Integers:

@@ -1,4 +1,5 @@
 """Features of pictures: what the encoder's latents say, from image files or straight from .vae files."""
+
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -24,7 +25,9 @@ LARGEST = 2**27  # pixels; the features of each cell take two bytes and a half a
 class Passing(Coder):
     """Passes symbols on, so that latents are quantized as in a file without one being written."""
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+    def code(
+        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
+    ) -> Ints:
         assert symbols is not None
         return symbols
 
@@ -51,12 +54,21 @@ def embed_file(data: bytes | BinaryIO, *, model: str | None = None, threads: int
     """Features of a .vae file, without decoding its pixels. Raises FormatError, ModelError."""
     header, latents, nets = decode_latents(data, model=model, threads=threads)
     if header.width * header.height > LARGEST:
-        raise FormatError(f"{header.width} x {header.height} pixels are more than the {LARGEST} allowed")
-    return _assemble(grid_of(header.width, header.height, header.tile), latents, nets, header.quality)
+        raise FormatError(
+            f"{header.width} x {header.height} pixels are more than the {LARGEST} allowed"
+        )
+    return _assemble(
+        grid_of(header.width, header.height, header.tile), latents, nets, header.quality
+    )
 
 
-def embed(image: Picture | Image.Image | Samples, quality: float = 50, *, model: str | None = None,
-          threads: int = 0) -> Embedding:
+def embed(
+    image: Picture | Image.Image | Samples,
+    quality: float = 50,
+    *,
+    model: str | None = None,
+    threads: int = 0,
+) -> Embedding:
     """Features of a picture: those of the .vae file that `encode` would make of it. Raises ImageError, VaecodecError."""
     picture = as_picture(image)
     check_size(picture.width, picture.height, LARGEST)
@@ -67,7 +79,13 @@ def embed(image: Picture | Image.Image | Samples, quality: float = 50, *, model:
     def one(number: int) -> Latents:
         box = grid.box(number)
         y, _ = analyse(picture, box, crew.nets, quality)
-        return walk(crew.nets, quality, (box.height, box.width), [Passing()] * (STEPS + 1), (y, crew.nets.hyper_analyse(y)))
+        return walk(
+            crew.nets,
+            quality,
+            (box.height, box.width),
+            [Passing()] * (STEPS + 1),
+            (y, crew.nets.hyper_analyse(y)),
+        )
 
     return _assemble(grid, list(crew.map(one, grid.tiles)), crew.nets, quality)
 
@@ -76,7 +94,9 @@ def _assemble(grid: Grid, latents: list[Latents], nets: Networks, quality: float
     """The tiles' latents as those of one picture, and what they say of the whole."""
     gain = np.exp(-nets.row("log_gain_y", quality)[0]) / np.float32(Y_FRACTION)
     y = np.empty((nets.m, cells(grid.height, CELL_Y), cells(grid.width, CELL_Y)), np.float16)
-    z = np.empty((nets.channels_z, cells(grid.height, CELL_Z), cells(grid.width, CELL_Z)), np.float16)
+    z = np.empty(
+        (nets.channels_z, cells(grid.height, CELL_Z), cells(grid.width, CELL_Z)), np.float16
+    )
     for number, latent in enumerate(latents):
         box = grid.box(number)
         for target, values, cell in ((y, latent.y * gain, CELL_Y), (z, latent.z, CELL_Z)):
@@ -94,8 +114,12 @@ def _whole(y: npt.NDArray[np.float16], z: npt.NDArray[np.float16]) -> Floats:
         layout.append(down @ values @ across.T)
         spread.append(np.quantile(values, QUANTILES))
         level.append(np.log(np.sqrt(np.square(values).mean()) + 1))
-    parts = [np.stack(layout).reshape(-1) / 3, 0.42 * np.stack(spread).reshape(-1), 2 * np.array(level),
-             z.astype(np.float32).mean((1, 2)) / 32]
+    parts = [
+        np.stack(layout).reshape(-1) / 3,
+        0.42 * np.stack(spread).reshape(-1),
+        2 * np.array(level),
+        z.astype(np.float32).mean((1, 2)) / 32,
+    ]
     whole: Floats = np.concatenate(parts).astype(np.float32)
     return whole
 

@@ -4,6 +4,7 @@ Symbols are coded grouped by table, the widest tables first, so that each table 
 table is followed, after all runs, by how far it lies beyond: the number of bits of (excess + 1) less one, then the bits below
 the highest.
 """
+
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from vaecodec.errors import FormatError
 coder: Any
 try:
     import constriction
+
     coder = constriction.stream.queue
     Categorical, Uniform = constriction.stream.model.Categorical, constriction.stream.model.Uniform
 except ImportError:  # no build for this platform: the same bits, more slowly
@@ -32,13 +34,19 @@ class Tables:
     half_width: (n,); frequency: the n tables one after the other, each of 2h + 1 positive integers summing to 2^24.
     """
 
-    def __init__(self, half_width: npt.NDArray[np.integer[Any]], frequency: npt.NDArray[np.integer[Any]]):
+    def __init__(
+        self, half_width: npt.NDArray[np.integer[Any]], frequency: npt.NDArray[np.integer[Any]]
+    ):
         self.half_width = half_width.astype(np.int32)
         ends = np.cumsum(2 * self.half_width + 1)
         self.frequencies = [f.astype(np.int64) for f in np.split(frequency, ends[:-1])]
-        self.least_bits = np.array([24 - np.log2(f.max()) for f in self.frequencies])  # of the likeliest symbol of each
+        self.least_bits = np.array(
+            [24 - np.log2(f.max()) for f in self.frequencies]
+        )  # of the likeliest symbol of each
         # constriction adds one to each and scales by (2^24 - n) / sum, which is exactly 1 for frequencies less one.
-        self.models = [Categorical((f - 1).astype(np.float64), perfect=False) for f in self.frequencies]
+        self.models = [
+            Categorical((f - 1).astype(np.float64), perfect=False) for f in self.frequencies
+        ]
 
     @cached_property
     def mean_bits(self) -> npt.NDArray[np.float64]:
@@ -52,7 +60,9 @@ class Coder:
 
     notes: npt.NDArray[Any] | int = 0
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+    def code(
+        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
+    ) -> Ints:
         """index: (n,) the table of each symbol; symbols: (n,), for coders that take them. Returns the symbols (n,)."""
         raise NotImplementedError
 
@@ -63,7 +73,9 @@ class Encoder(Coder):
     def __init__(self) -> None:
         self._coder = coder.RangeEncoder()
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+    def code(
+        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
+    ) -> Ints:
         """Returns the symbols as the decoder will see them."""
         assert symbols is not None
         symbols = np.clip(symbols, -(2**15), 2**15)
@@ -98,7 +110,9 @@ class Decoder(Coder):
             raise FormatError("damaged: its coded data is not a whole number of words")
         self._coder = coder.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+    def code(
+        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
+    ) -> Ints:
         """The next symbols of the bytes."""
         self._order, counts, models, half = _runs(index, tables)
         try:
@@ -116,7 +130,9 @@ class Decoder(Coder):
 
     def _symbols(self, models: list[Any], counts: list[int], half: Ints) -> Ints:
         """All symbols, run by run; half: the half-width of the table of each."""
-        runs = [self._run(model, count) for model, count in zip(models, counts, strict=True) if count]
+        runs = [
+            self._run(model, count) for model, count in zip(models, counts, strict=True) if count
+        ]
         by_run = np.concatenate(runs) - half if runs else half
         beyond = np.flatnonzero(np.abs(by_run) == half)
         if beyond.size:
@@ -140,12 +156,16 @@ class CutDecoder(Decoder):
     def __init__(self, data: bytes | memoryview):
         words = np.frombuffer(data[: len(data) // 4 * 4], "<u4").astype(np.uint32)
         self._lowest = coder.RangeDecoder(words)
-        self._highest = coder.RangeDecoder(np.concatenate([words, np.full(16, 2**32 - 1, np.uint32)]))
+        self._highest = coder.RangeDecoder(
+            np.concatenate([words, np.full(16, 2**32 - 1, np.uint32)])
+        )
         self.ended = words.size == 0
         self.settled = 0  # symbols of the present list that the words tell
         self._middle: dict[int, int] = {}
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+    def code(
+        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
+    ) -> Ints:
         """As Decoder.code; notes are the table index of each symbol that is a guess, 0 for the others."""
         self.settled = 0
         out = super().code(tables, index)
@@ -167,16 +187,24 @@ class CutDecoder(Decoder):
             self.settled += settled.size
         if not self.ended:
             return settled
-        return np.concatenate([settled, np.full(count - settled.size, self._middle.get(id(model), 0), np.int32)])
+        return np.concatenate(
+            [settled, np.full(count - settled.size, self._middle.get(id(model), 0), np.int32)]
+        )
 
     def _symbols(self, models: list[Any], counts: list[int], half: Ints) -> Ints:
         # Position h of a table stands for 0; the uniform models of escapes are not among them and rest at 0.
         firsts = np.cumsum([0, *counts])[:-1].tolist()
-        self._middle = {id(model): int(half[at]) for model, at, n in zip(models, firsts, counts, strict=True) if n}
+        self._middle = {
+            id(model): int(half[at])
+            for model, at, n in zip(models, firsts, counts, strict=True)
+            if n
+        }
         return super()._symbols(models, counts, half)
 
 
-def _runs(index: npt.NDArray[np.integer[Any]], tables: Tables) -> tuple[npt.NDArray[np.intp], list[int], list[Any], Ints]:
+def _runs(
+    index: npt.NDArray[np.integer[Any]], tables: Tables
+) -> tuple[npt.NDArray[np.intp], list[int], list[Any], Ints]:
     """The runs of a list of symbols: its stable order by table, the length of each run, the models, each symbol's half-width.
 
     The last table comes first: of y that is the one of the largest scale, whose symbols tell most.
@@ -184,4 +212,9 @@ def _runs(index: npt.NDArray[np.integer[Any]], tables: Tables) -> tuple[npt.NDAr
     last = len(tables.models) - 1
     order = last - index.astype(np.int16)
     counts = np.bincount(order, minlength=last + 1)
-    return np.argsort(order, kind="stable"), counts.tolist(), tables.models[::-1], np.repeat(tables.half_width[::-1], counts)
+    return (
+        np.argsort(order, kind="stable"),
+        counts.tolist(),
+        tables.models[::-1],
+        np.repeat(tables.half_width[::-1], counts),
+    )

@@ -1,4 +1,5 @@
 """Pictures that nobody took: drawn from the codec's own prior, or from between two pictures' latents."""
+
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ class Sampler(Coder):
     def __init__(self, seed: list[int], temperature: float):
         self.random, self.temperature = np.random.default_rng(seed), temperature
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+    def code(
+        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
+    ) -> Ints:
         drawn = np.zeros(index.size, np.int32)
         for table in np.unique(index):
             here = np.flatnonzero(index == table)
@@ -37,15 +40,29 @@ class Sampler(Coder):
             if self.temperature == 0:
                 positions = np.full(here.size, frequency.argmax())
             else:
-                weight = frequency if self.temperature == 1 else np.power(frequency / frequency.max(), 1 / self.temperature)
+                weight = (
+                    frequency
+                    if self.temperature == 1
+                    else np.power(frequency / frequency.max(), 1 / self.temperature)
+                )
                 ends = np.cumsum(weight)
-                positions = np.searchsorted(ends, self.random.random(here.size) * ends[-1], side="right")
+                positions = np.searchsorted(
+                    ends, self.random.random(here.size) * ends[-1], side="right"
+                )
             drawn[here] = np.minimum(positions, frequency.size - 1) - tables.half_width[table]
         return drawn
 
 
-def sample(width: int, height: int, seed: int = 0, quality: float = 50, temperature: float = 1.0, *,
-           model: str | None = None, threads: int = 0) -> Image.Image:
+def sample(
+    width: int,
+    height: int,
+    seed: int = 0,
+    quality: float = 50,
+    temperature: float = 1.0,
+    *,
+    model: str | None = None,
+    threads: int = 0,
+) -> Image.Image:
     """A picture (RGB) drawn from the prior: z from its tables, y step by step from the context model, then g_s.
 
     seed: the same one gives the same latents everywhere at temperature 1 or 0; else powers of probabilities, which are floats,
@@ -69,7 +86,9 @@ def sample(width: int, height: int, seed: int = 0, quality: float = 50, temperat
     return Image.fromarray(show(known, grid, crew, quality))
 
 
-def show(known: dict[int, npt.NDArray[np.integer[Any]]], grid: Grid, crew: Crew, quality: float) -> Samples:
+def show(
+    known: dict[int, npt.NDArray[np.integer[Any]]], grid: Grid, crew: Crew, quality: float
+) -> Samples:
     """All pixels (H, W, 3), uint8, of the tiles' latents (in 1/64)."""
     picture = np.zeros((grid.height, grid.width, 3), np.uint8)
     latents: dict[int, npt.NDArray[np.integer[Any]] | None] = dict(known)
@@ -80,15 +99,24 @@ def show(known: dict[int, npt.NDArray[np.integer[Any]]], grid: Grid, crew: Crew,
     return picture
 
 
-def interpolate(a: Picture | Image.Image | Samples, b: Picture | Image.Image | Samples, steps: int = 8, quality: float = 50, *,
-                model: str | None = None, threads: int = 0) -> list[Image.Image]:
+def interpolate(
+    a: Picture | Image.Image | Samples,
+    b: Picture | Image.Image | Samples,
+    steps: int = 8,
+    quality: float = 50,
+    *,
+    model: str | None = None,
+    threads: int = 0,
+) -> list[Image.Image]:
     """Pictures (RGB) on the straight line between two pictures' latents, both ends included.
 
     The pictures must have the same size, at most 4 megapixels. Raises ImageError, VaecodecError.
     """
     first, second = as_picture(a), as_picture(b)
     if (first.width, first.height) != (second.width, second.height):
-        raise ImageError(f"the pictures' sizes differ: {first.width} x {first.height} and {second.width} x {second.height}")
+        raise ImageError(
+            f"the pictures' sizes differ: {first.width} x {first.height} and {second.width} x {second.height}"
+        )
     check_size(first.width, first.height, LARGEST)
     if not 2 <= steps <= 1000:
         raise VaecodecError(f"steps must be between 2 and 1000, not {steps}")
@@ -98,6 +126,8 @@ def interpolate(a: Picture | Image.Image | Samples, b: Picture | Image.Image | S
     start, end = (nets.analyse(picture.samples(whole), quality) for picture in (first, second))
     frames = []
     for share in np.linspace(0, 1, steps, dtype=np.float32):
-        samples = nets.synthesise(np.rint((start * (1 - share) + end * share) * Y_FRACTION), quality)
+        samples = nets.synthesise(
+            np.rint((start * (1 - share) + end * share) * Y_FRACTION), quality
+        )
         frames.append(Image.fromarray(finished(samples[: first.height, : first.width], "RGB")))
     return frames

@@ -1,4 +1,5 @@
 """The walk through one tile's latents that encoder and decoder share: z, then four steps of y."""
+
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +22,19 @@ class Latents:
 
     def checksum(self) -> int:
         """CRC-32 of y, then z, as little-endian int32 in C order: what a decoder must arrive at."""
-        return zlib.crc32(self.z.astype("<i4").tobytes(), zlib.crc32(self.y.astype("<i4").tobytes()))
+        return zlib.crc32(
+            self.z.astype("<i4").tobytes(), zlib.crc32(self.y.astype("<i4").tobytes())
+        )
 
 
-def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequence[Coder],
-         wanted: tuple[Floats, npt.NDArray[np.int32]] | None = None, notes: npt.NDArray[Any] | None = None) -> Latents:
+def walk(
+    networks: Networks,
+    quality: float,
+    size: tuple[int, int],
+    coders: Sequence[Coder],
+    wanted: tuple[Floats, npt.NDArray[np.int32]] | None = None,
+    notes: npt.NDArray[Any] | None = None,
+) -> Latents:
     """Code the latents of a tile of `size` (height, width) pixels: all of them are the coders' when they decode,
     `wanted` (y, z of `Networks.analyse`) when they encode.
 
@@ -38,7 +47,9 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequ
     target, target_z = wanted if wanted else (None, None)
 
     z_index = np.repeat(np.arange(networks.channels_z, dtype=np.uint8), zh * zw)
-    z = coders[0].code(networks.z_tables(quality), z_index, target_z.reshape(-1) if target_z is not None else None)
+    z = coders[0].code(
+        networks.z_tables(quality), z_index, target_z.reshape(-1) if target_z is not None else None
+    )
     z = z.reshape(-1, zh, zw)
 
     y = np.zeros((networks.m, 4 * zh, 4 * zw), np.float32)
@@ -52,17 +63,25 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequ
             here = np.stack([target[part] for part in _parts(step, group)])
             symbols = np.rint(here - mean * np.float32(1 / Y_FRACTION)).astype(np.int32)
         if inside is None:
-            coded = code(networks.y_tables, index.reshape(-1), symbols.reshape(-1) if symbols is not None else None)
+            coded = code(
+                networks.y_tables,
+                index.reshape(-1),
+                symbols.reshape(-1) if symbols is not None else None,
+            )
             value = mean + coded.reshape(mean.shape) * np.float32(Y_FRACTION)
         else:
             mask = np.broadcast_to(inside, index.shape)
-            coded = code(networks.y_tables, index[mask], symbols[mask] if symbols is not None else None)
+            coded = code(
+                networks.y_tables, index[mask], symbols[mask] if symbols is not None else None
+            )
             value = mean
             value[mask] += coded * np.float32(Y_FRACTION)
         noted = None
         if notes is not None:
             noted = np.zeros(index.shape, notes.dtype)
-            noted[mask if inside is not None else np.ones(index.shape, bool)] = coders[step + 1].notes
+            noted[mask if inside is not None else np.ones(index.shape, bool)] = coders[
+                step + 1
+            ].notes
         for position, part in enumerate(_parts(step, group)):
             y[part] = value[position]
             if notes is not None and noted is not None:
@@ -72,7 +91,11 @@ def walk(networks: Networks, quality: float, size: tuple[int, int], coders: Sequ
 
 def least_bits(networks: Networks, quality: float, size: tuple[int, int]) -> float:
     """Fewer bits than these cannot code z of a tile of `size` (height, width) pixels, even where every guess is right."""
-    return cells(size[0], CELL_Z) * cells(size[1], CELL_Z) * float(networks.z_tables(quality).least_bits.sum())
+    return (
+        cells(size[0], CELL_Z)
+        * cells(size[1], CELL_Z)
+        * float(networks.z_tables(quality).least_bits.sum())
+    )
 
 
 def _parts(step: int, group: int) -> list[tuple[slice, slice, slice]]:
@@ -80,7 +103,13 @@ def _parts(step: int, group: int) -> list[tuple[slice, slice, slice]]:
     parts = []
     for position in range(STEPS):
         first = group_at(step, position) * group
-        parts.append((slice(first, first + group), slice(position // 2, None, 2), slice(position % 2, None, 2)))
+        parts.append(
+            (
+                slice(first, first + group),
+                slice(position // 2, None, 2),
+                slice(position % 2, None, 2),
+            )
+        )
     return parts
 
 
@@ -90,5 +119,7 @@ def _inside(h: int, w: int, rows: int, columns: int) -> npt.NDArray[np.bool_] | 
         return None
     grid = np.zeros((2 * rows, 2 * columns), bool)
     grid[:h, :w] = True
-    inside: npt.NDArray[np.bool_] = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(STEPS)])[:, None]
+    inside: npt.NDArray[np.bool_] = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(STEPS)])[
+        :, None
+    ]
     return inside

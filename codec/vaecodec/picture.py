@@ -1,4 +1,5 @@
 """Pictures in memory: what is encoded, seen box by box, and what is decoded into."""
+
 import io
 import re
 import warnings
@@ -16,11 +17,26 @@ from vaecodec.tiling import Box
 
 Samples = npt.NDArray[Any]  # uint8 or uint16
 PLAIN_MODES = {"L": "L", "RGB": "RGB", "LA": "LA", "RGBA": "RGBA", "I;16": "L16"}
-CONVERTED_MODES = {"1": "L", "YCbCr": "RGB", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "I;16B": "I;16", "I;16L": "I;16"}
+CONVERTED_MODES = {
+    "1": "L",
+    "YCbCr": "RGB",
+    "La": "LA",
+    "RGBa": "RGBA",
+    "RGBX": "RGB",
+    "I;16B": "I;16",
+    "I;16L": "I;16",
+}
 METADATA = tuple(container.METADATA.values())
 ORIENTATION = 0x0112
-UPRIGHT = {2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE, 6: Turn.ROTATE_270,
-           7: Turn.TRANSVERSE, 8: Turn.ROTATE_90}  # what EXIF's orientations ask for
+UPRIGHT = {
+    2: Turn.FLIP_LEFT_RIGHT,
+    3: Turn.ROTATE_180,
+    4: Turn.FLIP_TOP_BOTTOM,
+    5: Turn.TRANSPOSE,
+    6: Turn.ROTATE_270,
+    7: Turn.TRANSVERSE,
+    8: Turn.ROTATE_90,
+}  # what EXIF's orientations ask for
 # Of a TIFF file's tags, what EXIF has too: description, make, model, resolution, program, date, artist, copyright, Exif, GPS.
 DESCRIPTIVE = {270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 33432, 0x8769, 0x8825}
 
@@ -40,7 +56,12 @@ class Picture:
     exif: instead of the image's own. Raises ImageError.
     """
 
-    def __init__(self, image: Image.Image | Samples, max_pixels: int = MAX_PIXELS, exif: bytes | Image.Exif | None = None):
+    def __init__(
+        self,
+        image: Image.Image | Samples,
+        max_pixels: int = MAX_PIXELS,
+        exif: bytes | Image.Exif | None = None,
+    ):
         self.metadata: dict[str, bytes] = {}
         self.notes: list[str] = []
         if isinstance(image, Image.Image):
@@ -55,14 +76,20 @@ class Picture:
             self.source = np.asarray(image)
             if self.source.dtype not in (np.uint8, np.uint16):
                 raise ImageError(f"arrays must be uint8 or uint16, not {self.source.dtype}")
-            channels = 1 if self.source.ndim == 2 else self.source.shape[2] if self.source.ndim == 3 else 0
+            channels = (
+                1 if self.source.ndim == 2 else self.source.shape[2] if self.source.ndim == 3 else 0
+            )
             if not 1 <= channels <= 4:
-                raise ImageError(f"arrays must have shape (H, W) or (H, W, 1 to 4), not {self.source.shape}")
+                raise ImageError(
+                    f"arrays must have shape (H, W) or (H, W, 1 to 4), not {self.source.shape}"
+                )
             if self.source.ndim == 2:
                 self.source = self.source[:, :, None]
             self.height, self.width = self.source.shape[:2]
             check_size(self.width, self.height, max_pixels)
-            self.color = ("L", "LA", "RGB", "RGBA")[channels - 1] + ("16" if self.source.dtype == np.uint16 else "")
+            self.color = ("L", "LA", "RGB", "RGBA")[channels - 1] + (
+                "16" if self.source.dtype == np.uint16 else ""
+            )
 
     def _plain(self, image: Image.Image, exif: bytes | Image.Exif | None) -> Image.Image | Samples:
         """The image upright, in one of the modes that are kept as they are, or as an array; its metadata is taken."""
@@ -85,7 +112,9 @@ class Picture:
         elif image.mode in CONVERTED_MODES:
             image = image.convert(CONVERTED_MODES[image.mode])
         if image.mode not in PLAIN_MODES:
-            raise ImageError(f"images of mode {image.mode} cannot be represented; convert to RGB or L (greyscale) first")
+            raise ImageError(
+                f"images of mode {image.mode} cannot be represented; convert to RGB or L (greyscale) first"
+            )
         return image
 
     def _from_cmyk(self, image: Image.Image) -> Image.Image:
@@ -96,7 +125,9 @@ class Picture:
         if profile is not None:
             try:
                 source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-                converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+                converted = ImageCms.profileToProfile(
+                    image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+                )
                 assert converted is not None
                 self.notes.append("its CMYK colours are converted to sRGB by their profile")
                 return converted
@@ -130,7 +161,9 @@ class Picture:
         return cut(self.source, box)[:, :, -1]
 
 
-def metadata_of(image: Image.Image, exif: bytes | Image.Exif | None = None) -> tuple[dict[str, bytes], list[str], int]:
+def metadata_of(
+    image: Image.Image, exif: bytes | Image.Exif | None = None
+) -> tuple[dict[str, bytes], list[str], int]:
     """Profile, EXIF and XMP of an image, made to say that the pixels are upright; notes of what is left out; and the
     orientation that the pixels have by EXIF, 1 to 8. exif: instead of the image's own."""
     notes = []
@@ -142,7 +175,9 @@ def metadata_of(image: Image.Image, exif: bytes | Image.Exif | None = None) -> t
         if isinstance(data, (bytes, str)) and data:
             metadata[name] = data.encode() if isinstance(data, str) else data
     if "xmp" in metadata:
-        metadata["xmp"] = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)\d", rb"\g<1>1", metadata["xmp"])
+        metadata["xmp"] = re.sub(
+            rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)\d", rb"\g<1>1", metadata["xmp"]
+        )
     if exif is not None:
         metadata["exif"] = exif if isinstance(exif, bytes) else exif.tobytes()
     orientation = 1
@@ -195,7 +230,9 @@ def alpha_plane(data: bytes, width: int, height: int, depth: int) -> Samples:
         return np.full((height, width), int.from_bytes(data, "big"), kind)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if image.size != (width, height) or image.mode not in (("I;16", "I") if depth == 16 else ("L",)):
+            if image.size != (width, height) or image.mode not in (
+                ("I;16", "I") if depth == 16 else ("L",)
+            ):
                 raise ImageError("its alpha has another size or depth than the tile")
             plane: Samples = np.asarray(image).astype(kind)
             return plane
@@ -205,8 +242,11 @@ def alpha_plane(data: bytes, width: int, height: int, depth: int) -> Samples:
         raise ImageError("its alpha cannot be read") from None
 
 
-def as_picture(image: Picture | Image.Image | Samples, max_pixels: int = MAX_PIXELS,
-               exif: bytes | Image.Exif | None = None) -> Picture:
+def as_picture(
+    image: Picture | Image.Image | Samples,
+    max_pixels: int = MAX_PIXELS,
+    exif: bytes | Image.Exif | None = None,
+) -> Picture:
     """A picture, or one made of an image or an array as `encode` takes them; warns of what had to be changed (UserWarning).
     Raises ImageError."""
     if isinstance(image, Picture):

@@ -1,4 +1,5 @@
 """Pillow plugin: after `import vaecodec.pillow`, Image.open reads .vae files and Image.save writes them."""
+
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -9,7 +10,11 @@ from vaecodec.container import SIGNATURE, Reader
 from vaecodec.errors import FormatError, VaecodecError
 from vaecodec.picture import PLAIN_MODES, as_picture
 
-MODES = {color: mode for mode, color in PLAIN_MODES.items()} | {"LA16": "LA", "RGB16": "RGB", "RGBA16": "RGBA"}
+MODES = {color: mode for mode, color in PLAIN_MODES.items()} | {
+    "LA16": "LA",
+    "RGB16": "RGB",
+    "RGBA16": "RGBA",
+}
 OPTIONS = ("quality", "bpp", "size", "psnr", "effort", "progressive", "strip", "model", "threads")
 
 
@@ -33,16 +38,22 @@ class VaeImageFile(ImageFile.ImageFile):
         except FormatError as error:
             raise SyntaxError(str(error)) from None
         header = reader.header
-        self.info.update(reader.metadata([]))  # as with every plugin, it is load() that says what is damaged
+        self.info.update(
+            reader.metadata([])
+        )  # as with every plugin, it is load() that says what is damaged
         self._mode, self._size = MODES[header.color], (header.width, header.height)
         self.info.update(quality=header.quality, model=header.model)
         self._scale: int | None = 1  # None: the pixels are there
 
-    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
         """Before load(): let it decode the picture at 1/2, 1/4 or 1/8, the smallest that is at least of `size`."""
         if self._scale != 1 or size is None:
             return None
-        scale = next((s for s in (8, 4, 2) if self.width >= s * size[0] and self.height >= s * size[1]), 1)
+        scale = next(
+            (s for s in (8, 4, 2) if self.width >= s * size[0] and self.height >= s * size[1]), 1
+        )
         if scale == 1:
             return None
         box = (0, 0, self.width / scale, self.height / scale)
@@ -87,8 +98,12 @@ class VaeImageFile(ImageFile.ImageFile):
         if self.fp is None:
             raise ValueError("the file of this image is closed")
         try:
-            canvas, info = decode_canvas(cast(BinaryIO, self.fp), region=region, scale=self._scale or 1,
-                                         best_effort=ImageFile.LOAD_TRUNCATED_IMAGES)
+            canvas, info = decode_canvas(
+                cast(BinaryIO, self.fp),
+                region=region,
+                scale=self._scale or 1,
+                best_effort=ImageFile.LOAD_TRUNCATED_IMAGES,
+            )
         except VaecodecError as error:
             raise OSError(str(error)) from None
         image = canvas.content
@@ -107,7 +122,9 @@ def _save(image: Image.Image, fp: Any, filename: str | bytes) -> None:
     options: dict[str, Any] = image.encoderinfo
     try:
         picture = as_picture(image, exif=(options["exif"] or b"") if "exif" in options else None)
-        picture.metadata |= {name: options[name] or b"" for name in ("icc_profile", "xmp") if name in options}
+        picture.metadata |= {
+            name: options[name] or b"" for name in ("icc_profile", "xmp") if name in options
+        }
         fp.write(encode(picture, **{name: options[name] for name in OPTIONS if name in options}))
     except VaecodecError as error:
         raise OSError(str(error)) from None

@@ -1,4 +1,5 @@
 """Image files <-> pictures, with Pillow doing the files."""
+
 import io
 import os
 import tempfile
@@ -18,8 +19,14 @@ from vaecodec.picture import METADATA, Picture, Samples, check_size, metadata_of
 
 # What the values 2 to 8 of EXIF's orientation ask for.
 TURNS: dict[int, Callable[[Samples], Samples]] = {
-    2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: np.rot90(a)}
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
 
 
 def check_quality(quality: float) -> float:
@@ -30,7 +37,9 @@ def check_quality(quality: float) -> float:
 
 
 def _damaged(error: Exception) -> ImageError:
-    return ImageError(f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
+    return ImageError(
+        f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    )
 
 
 def read_image(file: Path | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -40,10 +49,18 @@ def read_image(file: Path | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> I
 
 def _read(file: Path | bytes | BinaryIO, max_pixels: int) -> tuple[Image.Image, int]:
     """The image, and how many bits a sample it has in the file."""
-    stream = io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") if isinstance(file, Path) else file
+    stream = (
+        io.BytesIO(file)
+        if isinstance(file, bytes)
+        else file.open("rb")
+        if isinstance(file, Path)
+        else file
+    )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # the limit below is ours
             image = Image.open(stream)
         check_size(*image.size, max_pixels)
         bits = bits_of(image, stream)
@@ -52,7 +69,9 @@ def _read(file: Path | bytes | BinaryIO, max_pixels: int) -> tuple[Image.Image, 
     except Image.DecompressionBombError:
         raise ImageError(f"more pixels than the {max_pixels} allowed") from None
     except UnidentifiedImageError:
-        raise ImageError("not an image that can be read" if stream.seek(0, io.SEEK_END) else "empty file") from None
+        raise ImageError(
+            "not an image that can be read" if stream.seek(0, io.SEEK_END) else "empty file"
+        ) from None
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
@@ -76,7 +95,9 @@ def bits_of(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
     if image.format == "JPEG2000" and len(siz := start.partition(b"\xff\x4f\xff\x51")[2]) > 36:
         return (siz[36] & 127) + 1  # Ssiz (ISO/IEC 15444-1, A.5.1)
     if image.format == "AVIF" and len(av1c := start.partition(b"av1C")[2]) > 2:
-        return 12 if av1c[2] & 32 else 10 if av1c[2] & 64 else 8  # high_bitdepth and twelve_bit of the AV1 configuration
+        return (
+            12 if av1c[2] & 32 else 10 if av1c[2] & 64 else 8
+        )  # high_bitdepth and twelve_bit of the AV1 configuration
     return 8
 
 
@@ -85,15 +106,21 @@ def read_picture(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
     are read by pypng. Raises ImageError."""
     start = file.read(26)
     file.seek(0)
-    png_bits, png_color = (start[24], start[25]) if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 else (0, 0)
+    png_bits, png_color = (
+        (start[24], start[25]) if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 else (0, 0)
+    )
     if png_bits == 16 and png_color:
         return _read_deep_png(file, max_pixels)
     image, bits = _read(file, max_pixels)
     if png_bits in (2, 4) and not png_color and "transparency" in image.info:
-        image.info["transparency"] *= 255 // (2**png_bits - 1)  # Pillow scales the samples, but not this
+        image.info["transparency"] *= 255 // (
+            2**png_bits - 1
+        )  # Pillow scales the samples, but not this
     picture = Picture(image, max_pixels)
     if bits > 8 and not picture.color.endswith("16"):
-        picture.notes.append(f"its {bits} bits a sample are read as 8; those of 16-bit PNG are kept")
+        picture.notes.append(
+            f"its {bits} bits a sample are read as 8; those of 16-bit PNG are kept"
+        )
     return picture
 
 
@@ -128,7 +155,9 @@ def image_kind(suffix: str) -> str:
     return kind
 
 
-def save_image(image: Image.Image | Samples, kind: str, out: BinaryIO, metadata: dict[str, Any]) -> None:
+def save_image(
+    image: Image.Image | Samples, kind: str, out: BinaryIO, metadata: dict[str, Any]
+) -> None:
     """Write the picture, with its metadata where the type has a place for them, as a file of Pillow's type `kind`; arrays,
     which have 16 bits and colours or alpha, become PNG by pypng. Raises ImageError; OSError where the disk is full."""
     if not isinstance(image, Image.Image):
@@ -158,7 +187,9 @@ def _write_deep_png(array: Samples, out: BinaryIO, metadata: dict[str, Any]) -> 
         def write_preamble(self, outfile: BinaryIO) -> None:
             super().write_preamble(outfile)
             if metadata.get("icc_profile"):
-                png.write_chunk(outfile, b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"]))
+                png.write_chunk(
+                    outfile, b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"])
+                )
             if metadata.get("exif"):
                 png.write_chunk(outfile, b"eXIf", metadata["exif"].removeprefix(b"Exif\0\0"))
             if metadata.get("xmp"):
@@ -185,10 +216,14 @@ def write_file(path: Path, save: bytes | Callable[[BinaryIO], object]) -> None:
         with os.fdopen(handle, "wb") as f:
             fill(f)
             f.flush()
-            os.fsync(f.fileno())  # before the rename, so that a crash leaves the old file or the new one
+            os.fsync(
+                f.fileno()
+            )  # before the rename, so that a crash leaves the old file or the new one
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~mask)  # mkstemp's files are private
+        os.chmod(
+            temporary, path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~mask
+        )  # mkstemp's files are private
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -3,6 +3,7 @@
 Used where constriction has no build (Linux on aarch64), and the reference for whoever writes another decoder. It is slow,
 about a microsecond a symbol; it has the few names of constriction that entropy.py calls.
 """
+
 from bisect import bisect_right
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Finding the quality that meets a target: a size in bytes, or a PSNR in decibels."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,9 @@ def psnr(a: Samples, b: Samples) -> float:
     equal. Works row by row, so that large pictures need no second copy."""
     error = 0.0
     for row, other in zip(a, b, strict=True):
-        error += float(np.square(row.astype(np.float32) - other.astype(np.float32)).sum(dtype=np.float64))
+        error += float(
+            np.square(row.astype(np.float32) - other.astype(np.float32)).sum(dtype=np.float64)
+        )
     peak = 65535 if a.dtype == np.uint16 else 255
     return float("inf") if error == 0 else 10 * float(np.log10(peak**2 * a.size / error))
 
@@ -26,18 +29,26 @@ def encode_to_size(size: float, attempt: Attempt, near: int | None = None) -> by
 
     near: a quality in hundredths of which a file that size is expected to be, or a little more.
     """
+
     def measured(quality: int) -> tuple[bytes, float]:
         data = attempt(quality / 100)
         return data, size / len(data)
 
     data, met = _search(measured, 1.01, False, near)
     if met < 1:
-        raise VaecodecError(f"cannot be made as small as {size:.0f} bytes: quality 1 takes {len(data)}")
+        raise VaecodecError(
+            f"cannot be made as small as {size:.0f} bytes: quality 1 takes {len(data)}"
+        )
     return data
 
 
-def encode_to_psnr(picture: Picture, target: float, attempt: Attempt, decode: Callable[[bytes], Samples],
-                   near: int | None = None) -> bytes:
+def encode_to_psnr(
+    picture: Picture,
+    target: float,
+    attempt: Attempt,
+    decode: Callable[[bytes], Samples],
+    near: int | None = None,
+) -> bytes:
     """The smallest file whose picture has at least `target` dB (of its colours), and at most 0.05 dB more where possible.
 
     near: a quality in hundredths that is expected to reach it, or a little less.
@@ -47,16 +58,24 @@ def encode_to_psnr(picture: Picture, target: float, attempt: Attempt, decode: Ca
     def measured(quality: int) -> tuple[bytes, float]:
         data = attempt(quality / 100)
         decoded = decode(data)
-        return data, psnr(original, decoded if decoded.ndim == 2 else decoded[:, :, : original.shape[-1]]) - target + 1
+        return data, psnr(
+            original, decoded if decoded.ndim == 2 else decoded[:, :, : original.shape[-1]]
+        ) - target + 1
 
     data, met = _search(measured, 1.05, True, near)
     if met < 1:
-        raise VaecodecError(f"cannot reach {target:g} dB: quality 100 gives {met - 1 + target:.2f} dB")
+        raise VaecodecError(
+            f"cannot reach {target:g} dB: quality 100 gives {met - 1 + target:.2f} dB"
+        )
     return data
 
 
-def _search(attempt: Callable[[int], tuple[bytes, float]], good_enough: float, rising: bool,
-            near: int | None) -> tuple[bytes, float]:
+def _search(
+    attempt: Callable[[int], tuple[bytes, float]],
+    good_enough: float,
+    rising: bool,
+    near: int | None,
+) -> tuple[bytes, float]:
     """Bisect the quality until attempt's value, which rises or falls with it, lies between 1 and `good_enough`.
 
     near: where to look first, from there to NEAR towards smaller values. Returns the result nearest above 1; where none is,

@@ -1,12 +1,19 @@
 """Where tiles lie, how they are grouped into blocks that the networks take, and how far a block looks beyond itself."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 CELL_Y, CELL_Z = 16, 64  # pixels a side of one cell of y and of z
-HALO = 5  # cells of y: as far as a 3x3 convolution's view reaches through all blocks of g_a or of g_s
-WHOLE = 2**20  # pictures of up to so many pixels are one tile, unless they are so thin that cells of z would double them
+HALO = (
+    5  # cells of y: as far as a 3x3 convolution's view reaches through all blocks of g_a or of g_s
+)
+WHOLE = (
+    2**20
+)  # pictures of up to so many pixels are one tile, unless they are so thin that cells of z would double them
 TILE_LOG2 = 9  # larger ones have tiles of 512 x 512
-BLOCK_TILES = 2  # tiles side by side that go through g_a and g_s together: less halo for a little more memory
+BLOCK_TILES = (
+    2  # tiles side by side that go through g_a and g_s together: less halo for a little more memory
+)
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,18 @@ class Box:
         return self.y1 - self.y0
 
     def meets(self, other: "Box") -> bool:
-        return self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
+        return (
+            self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
+        )
 
     def within(self, other: "Box") -> "Box":
         """The part that both cover."""
-        return Box(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
+        return Box(
+            max(self.x0, other.x0),
+            max(self.y0, other.y0),
+            min(self.x1, other.x1),
+            min(self.y1, other.y1),
+        )
 
     def grown(self, by: int) -> "Box":
         return Box(self.x0 - by, self.y0 - by, self.x1 + by, self.y1 + by)
@@ -44,7 +58,12 @@ def cells(pixels: int, cell: int) -> int:
 
 def padded(box: Box, cell: int) -> Box:
     """The box grown to whole cells; its corner at the top left is that of a cell already, or becomes it."""
-    return Box(box.x0 // cell * cell, box.y0 // cell * cell, cells(box.x1, cell) * cell, cells(box.y1, cell) * cell)
+    return Box(
+        box.x0 // cell * cell,
+        box.y0 // cell * cell,
+        cells(box.x1, cell) * cell,
+        cells(box.y1, cell) * cell,
+    )
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,10 @@ class Grid:
 
 def tile_log2(width: int, height: int) -> int:
     """The header's tile code for a picture of this size."""
-    whole = width * height <= WHOLE and cells(width, CELL_Z) * cells(height, CELL_Z) * CELL_Z**2 <= 2 * WHOLE
+    whole = (
+        width * height <= WHOLE
+        and cells(width, CELL_Z) * cells(height, CELL_Z) * CELL_Z**2 <= 2 * WHOLE
+    )
     return 0 if whole else TILE_LOG2
 
 

@@ -1,4 +1,5 @@
 """The commands beyond coding: sample, interpolate, score, embed, restore. As in cli.py, heavy modules load inside them."""
+
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -18,21 +19,42 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Files = Annotated[list[str], typer.Argument(help="Images, .vae files, or folders of them.", metavar="IMAGE...",
-                                            show_default=False)]
-Output = Annotated[Path, typer.Option("-o", "--output", help="The file to write.", show_default=False)]
-Quality = Annotated[float, typer.Option("-Q", "--quality", min=1, max=100, help="At which of the model's qualities.")]
-Model = Annotated[str | None, typer.Option(help="Id or folder of a model.", show_default="the packaged one")]
-Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads of the inference engine; 0 is one a core.")]
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        help="Images, .vae files, or folders of them.", metavar="IMAGE...", show_default=False
+    ),
+]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", help="The file to write.", show_default=False)
+]
+Quality = Annotated[
+    float,
+    typer.Option("-Q", "--quality", min=1, max=100, help="At which of the model's qualities."),
+]
+Model = Annotated[
+    str | None, typer.Option(help="Id or folder of a model.", show_default="the packaged one")
+]
+Threads = Annotated[
+    int, typer.Option(min=0, max=1024, help="Threads of the inference engine; 0 is one a core.")
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 
 
 def sample(
     output: Output,
-    size: Annotated[str, typer.Option(help="Width and height in pixels.", metavar="WxH")] = "256x256",
+    size: Annotated[
+        str, typer.Option(help="Width and height in pixels.", metavar="WxH")
+    ] = "256x256",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
-    temperature: Annotated[float, typer.Option(min=0, max=10, help="Below 1: likelier latents; 0: the likeliest; above 1: "
-                                               "stranger ones.")] = 1.0,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=10,
+            help="Below 1: likelier latents; 0: the likeliest; above 1: stranger ones.",
+        ),
+    ] = 1.0,
     quality: Quality = 50,
     model: Model = None,
     threads: Threads = 0,
@@ -43,21 +65,31 @@ def sample(
     Example: vaecodec sample --size 256x256 -o s.png --seed 7
     """
     sides = size.lower().split("x")
-    if len(sides) != 2 or not all(side.isascii() and side.isdigit() and len(side) < 9 for side in sides):
-        raise typer.BadParameter(f"--size takes a width and a height such as 256x256, not '{size[:40]}'")
+    if len(sides) != 2 or not all(
+        side.isascii() and side.isdigit() and len(side) < 9 for side in sides
+    ):
+        raise typer.BadParameter(
+            f"--size takes a width and a height such as 256x256, not '{size[:40]}'"
+        )
     check(output, force)
     from vaecodec.generate import sample as draw
 
     with working("Drawing"):
-        image = draw(int(sides[0]), int(sides[1]), seed, quality, temperature, model=model, threads=threads)
+        image = draw(
+            int(sides[0]), int(sides[1]), seed, quality, temperature, model=model, threads=threads
+        )
     save(image, output)
 
 
 def interpolate(
     first: Annotated[str, typer.Argument(help="Image where the walk begins.", show_default=False)],
-    second: Annotated[str, typer.Argument(help="Image of the same size where it ends.", show_default=False)],
+    second: Annotated[
+        str, typer.Argument(help="Image of the same size where it ends.", show_default=False)
+    ],
     output: Output,
-    steps: Annotated[int, typer.Option(min=2, max=1000, help="Pictures of the walk, both ends included.")] = 8,
+    steps: Annotated[
+        int, typer.Option(min=2, max=1000, help="Pictures of the walk, both ends included.")
+    ] = 8,
     quality: Quality = 50,
     model: Model = None,
     threads: Threads = 0,
@@ -74,7 +106,9 @@ def interpolate(
 
     pictures = [plain(name) for name in (first, second)]
     with working("Walking"):
-        frames = generate.interpolate(pictures[0], pictures[1], steps, quality, model=model, threads=threads)
+        frames = generate.interpolate(
+            pictures[0], pictures[1], steps, quality, model=model, threads=threads
+        )
     if output.suffix.lower() in (".gif", ".webp"):
         save(frames[0], output, save_all=True, append_images=frames[1:], duration=150, loop=0)
         return
@@ -87,9 +121,16 @@ def interpolate(
 
 def score(
     files: Files,
-    maps: Annotated[Path | None, typer.Option("-o", "--maps", help="Folder for heat maps: NAME-bits.png, NAME-excess.png, "
-                                              "NAME-error.png.",
-                                              metavar="DIR", show_default=False)] = None,
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--maps",
+            help="Folder for heat maps: NAME-bits.png, NAME-excess.png, NAME-error.png.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
     quality: Quality = 50,
     model: Model = None,
@@ -116,21 +157,44 @@ def score(
         if maps is not None:
             own = Path(name).name
             if own in mapped:
-                raise VaecodecError(f"not scored: another image of that name has its maps in {maps}")
+                raise VaecodecError(
+                    f"not scored: another image of that name has its maps in {maps}"
+                )
             mapped.add(own)
-            for kind, values in (("bits", result.bits), ("excess", result.excess_bits), ("error", result.error)):
+            for kind, values in (
+                ("bits", result.bits),
+                ("excess", result.excess_bits),
+                ("error", result.error),
+            ):
                 path = maps / f"{own}-{kind}.png"
                 check(path, force)
                 save(Image.fromarray(heat_map(values, picture.width, picture.height)), path)
         if as_json:
-            maps_of = {"bits_per_pixel": result.bits, "excess": result.excess_bits, "mse": result.error}
+            maps_of = {
+                "bits_per_pixel": result.bits,
+                "excess": result.excess_bits,
+                "mse": result.error,
+            }
             psnr = round(result.psnr, 3) if math.isfinite(result.psnr) else None
-            print(json.dumps({"file": name, "bits_per_pixel": round(result.bits_per_pixel, 4),
-                              "excess": round(result.excess, 4), "psnr": psnr,
-                              "cells": {kind: values.astype(float).round(4).tolist() for kind, values in maps_of.items()}}))
+            print(
+                json.dumps(
+                    {
+                        "file": name,
+                        "bits_per_pixel": round(result.bits_per_pixel, 4),
+                        "excess": round(result.excess, 4),
+                        "psnr": psnr,
+                        "cells": {
+                            kind: values.astype(float).round(4).tolist()
+                            for kind, values in maps_of.items()
+                        },
+                    }
+                )
+            )
         else:
-            print(f"{name}: {result.bits_per_pixel:.3f} bits per pixel under the model, {result.excess:+.3f} of them "
-                  f"unexpected, {result.psnr:.2f} dB")
+            print(
+                f"{name}: {result.bits_per_pixel:.3f} bits per pixel under the model, {result.excess:+.3f} of them "
+                f"unexpected, {result.psnr:.2f} dB"
+            )
 
     each(names, one, "Scoring")
 
@@ -138,7 +202,9 @@ def score(
 def embed(
     files: Files,
     output: Output,
-    per_cell: Annotated[bool, typer.Option("--cells", help="Also y and z of every cell, as y_N and z_N.")] = False,
+    per_cell: Annotated[
+        bool, typer.Option("--cells", help="Also y and z of every cell, as y_N and z_N.")
+    ] = False,
     quality: Quality = 50,
     model: Model = None,
     threads: Threads = 0,
@@ -167,8 +233,10 @@ def embed(
             with open_input(name) as file:
                 made_by = Reader(file).header.model
                 if made_by != wanted:
-                    raise VaecodecError(f"was made by model {made_by}, and features of {wanted} do not compare with its own; "
-                                        "name it with --model")
+                    raise VaecodecError(
+                        f"was made by model {made_by}, and features of {wanted} do not compare with its own; "
+                        "name it with --model"
+                    )
                 file.seek(0)
                 found[name] = embed_file(file, model=model, threads=threads)
         else:
@@ -177,12 +245,19 @@ def embed(
     failed = each(listed(files), one, "Embedding", go_on=True)
     if found:
         all_found = found.values()
-        arrays: dict[str, Any] = {"names": np.array(list(found)), "features": np.stack([e.whole for e in all_found]),
-                                  "quality": np.array([e.quality for e in all_found], np.float32), "model": np.array(wanted)}
+        arrays: dict[str, Any] = {
+            "names": np.array(list(found)),
+            "features": np.stack([e.whole for e in all_found]),
+            "quality": np.array([e.quality for e in all_found], np.float32),
+            "model": np.array(wanted),
+        }
         if per_cell:
             for i, embedding in enumerate(found.values()):
                 arrays |= {f"y_{i}": embedding.y, f"z_{i}": embedding.z}
-        named(str(output), lambda: write_file(output, lambda file: np.savez_compressed(file, **arrays)))
+        named(
+            str(output),
+            lambda: write_file(output, lambda file: np.savez_compressed(file, **arrays)),
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -191,8 +266,12 @@ def restore(
     image: Annotated[str, typer.Argument(help="The damaged image.", show_default=False)],
     output: Output,
     task: Annotated[str, typer.Option(help="denoise, inpaint or superres.", show_default=False)],
-    mask: Annotated[str | None, typer.Option(help="For inpaint: an image that is white where pixels are missing.",
-                                             show_default=False)] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            help="For inpaint: an image that is white where pixels are missing.", show_default=False
+        ),
+    ] = None,
     model: Model = None,
     threads: Threads = 0,
     force: Force = False,
@@ -206,7 +285,9 @@ def restore(
     if task not in HINTS:
         raise typer.BadParameter(f"--task takes denoise, inpaint or superres, not '{task[:40]}'")
     if (mask is not None) != (task == "inpaint"):
-        raise typer.BadParameter("--task inpaint needs a --mask" if mask is None else f"--task {task} takes no --mask")
+        raise typer.BadParameter(
+            "--task inpaint needs a --mask" if mask is None else f"--task {task} takes no --mask"
+        )
     check(output, force)
     from vaecodec.restore import restore as mend
 
@@ -227,7 +308,9 @@ def working(what: str) -> Iterator[None]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as progress:
         progress.add_task(what, total=None)
         yield
 
@@ -320,7 +403,9 @@ def each(names: list[str], work: Callable[[str], None], title: str, go_on: bool 
 
     failed = False
     console = Console(stderr=True)
-    for name in track(names, title, console=console, disable=not console.is_terminal, transient=True):
+    for name in track(
+        names, title, console=console, disable=not console.is_terminal, transient=True
+    ):
         try:
             named(name, work, name)
         except VaecodecError as error:

@@ -1,4 +1,5 @@
 """The threads that work on several tiles at once."""
+
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +22,14 @@ def cores() -> int:
 class Crew:
     """Networks and the threads to run them in. several: whether there is more than one tile to work on."""
 
-    def __init__(self, model: str | None, threads: int, several: bool, installed_only: bool = False):
+    def __init__(
+        self, model: str | None, threads: int, several: bool, installed_only: bool = False
+    ):
         count = threads or cores()
         self.size = min(count, MOST) if several else 1
-        self.nets: Networks = networks.load(model, count // self.size if several else threads, installed_only)
+        self.nets: Networks = networks.load(
+            model, count // self.size if several else threads, installed_only
+        )
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """work(item) of each, in order, so many at a time; results wait only for those before them."""

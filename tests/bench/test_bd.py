@@ -1,4 +1,5 @@
 """The BD-rate against cases whose answer is known."""
+
 import random
 
 import bjontegaard
@@ -19,7 +20,9 @@ def scaled(curve: Curve, factor: float) -> Curve:
 
 @given(st.floats(0.01, 100))
 def test_every_rate_scaled(factor: float) -> None:
-    assert bd_rate(ANCHOR, scaled(ANCHOR, factor)) == pytest.approx(100 * (factor - 1), rel=1e-9, abs=1e-9)
+    assert bd_rate(ANCHOR, scaled(ANCHOR, factor)) == pytest.approx(
+        100 * (factor - 1), rel=1e-9, abs=1e-9
+    )
 
 
 def test_halved_and_identical() -> None:
@@ -53,16 +56,25 @@ def hermite(curve: Curve, at: np.ndarray) -> np.ndarray:
     """Natural logarithm of the rate at the PSNRs `at`, by the formulas of Fritsch and Butland (1984) as in pchip."""
     psnr, log_rate = np.array([p for _, p in curve]), np.log([r for r, _ in curve])
     h, slope = np.diff(psnr), np.diff(log_rate) / np.diff(psnr)
-    inner = [(3 * (h[i] + h[i + 1])) / ((2 * h[i + 1] + h[i]) / slope[i] + (h[i + 1] + 2 * h[i]) / slope[i + 1])
-             for i in range(len(slope) - 1)]
+    inner = [
+        (3 * (h[i] + h[i + 1]))
+        / ((2 * h[i + 1] + h[i]) / slope[i] + (h[i + 1] + 2 * h[i]) / slope[i + 1])
+        for i in range(len(slope) - 1)
+    ]
     first = ((2 * h[0] + h[1]) * slope[0] - h[0] * slope[1]) / (h[0] + h[1])
     last = ((2 * h[-1] + h[-2]) * slope[-1] - h[-1] * slope[-2]) / (h[-1] + h[-2])
-    assert (slope > 0).all() and 0 < first < 3 * slope[0] and 0 < last < 3 * slope[-1]  # the formulas' plain case
+    assert (
+        (slope > 0).all() and 0 < first < 3 * slope[0] and 0 < last < 3 * slope[-1]
+    )  # the formulas' plain case
     d = np.array([first, *inner, last])
     i = np.clip(np.searchsorted(psnr, at) - 1, 0, len(h) - 1)
     t = (at - psnr[i]) / h[i]
-    return ((1 + 2 * t) * (1 - t) ** 2 * log_rate[i] + t * (1 - t) ** 2 * h[i] * d[i]
-            + t**2 * (3 - 2 * t) * log_rate[i + 1] + t**2 * (t - 1) * h[i] * d[i + 1])
+    return (
+        (1 + 2 * t) * (1 - t) ** 2 * log_rate[i]
+        + t * (1 - t) ** 2 * h[i] * d[i]
+        + t**2 * (3 - 2 * t) * log_rate[i + 1]
+        + t**2 * (t - 1) * h[i] * d[i + 1]
+    )
 
 
 def test_numerical_integration() -> None:
@@ -72,12 +84,21 @@ def test_numerical_integration() -> None:
     assert bd_rate(ANCHOR, TEST) == pytest.approx(100 * (np.exp(mean) - 1), rel=1e-7)
 
 
-@pytest.mark.parametrize("anchor, test, expected", [
-    ([(9487.76, 40.037), (4593.60, 38.615), (2486.44, 36.845), (1358.24, 34.851)],
-     [(9787.80, 40.121), (4469.00, 38.651), (2451.52, 36.970), (1356.24, 34.987)], -4.417485350589045),
-    ([(686.76, 40.28), (309.58, 37.18), (157.11, 34.24), (85.95, 31.42)],
-     [(893.34, 40.39), (407.80, 37.21), (204.93, 34.17), (112.75, 31.24)], 31.379878202397627),
-])
+@pytest.mark.parametrize(
+    "anchor, test, expected",
+    [
+        (
+            [(9487.76, 40.037), (4593.60, 38.615), (2486.44, 36.845), (1358.24, 34.851)],
+            [(9787.80, 40.121), (4469.00, 38.651), (2451.52, 36.970), (1356.24, 34.987)],
+            -4.417485350589045,
+        ),
+        (
+            [(686.76, 40.28), (309.58, 37.18), (157.11, 34.24), (85.95, 31.42)],
+            [(893.34, 40.39), (407.80, 37.21), (204.93, 34.17), (112.75, 31.24)],
+            31.379878202397627,
+        ),
+    ],
+)
 def test_published_curves(anchor: Curve, test: Curve, expected: float) -> None:
     """The examples of the packages bjontegaard and Bjontegaard_metric; results of bjontegaard 1.3.0, method pchip."""
     assert bd_rate(anchor, test) == pytest.approx(expected, abs=1e-9)
@@ -86,8 +107,10 @@ def test_published_curves(anchor: Curve, test: Curve, expected: float) -> None:
 @given(st.lists(st.floats(0.3, 3), min_size=8, max_size=8), st.floats(-2, 2))
 def test_the_package_bjontegaard(steps: list[float], shift: float) -> None:
     """bjontegaard 1.3, method pchip, on curves that rise by any steps."""
-    curves = [[(0.1 * 2 ** (k + 0.2 * steps[k]), 27 + offset + sum(part[: k + 1])) for k in range(4)]
-              for part, offset in ((steps[:4], 0), (steps[4:], shift))]
+    curves = [
+        [(0.1 * 2 ** (k + 0.2 * steps[k]), 27 + offset + sum(part[: k + 1])) for k in range(4)]
+        for part, offset in ((steps[:4], 0), (steps[4:], shift))
+    ]
     anchor, test = (zip(*curve, strict=True) for curve in curves)
     low, high = max(c[0][1] for c in curves), min(c[-1][1] for c in curves)
     assume(high - low > 0.2)
@@ -97,16 +120,25 @@ def test_the_package_bjontegaard(steps: list[float], shift: float) -> None:
 
 def test_curves_without_common_psnr() -> None:
     higher = [(rate, psnr + 14) for rate, psnr in ANCHOR]
-    with pytest.raises(ValueError, match=r"share no range of quality: one has 27\.10 to 40\.30, the other 41\.10"):
+    with pytest.raises(
+        ValueError, match=r"share no range of quality: one has 27\.10 to 40\.30, the other 41\.10"
+    ):
         bd_rate(ANCHOR, higher)
     touching = [(rate, psnr + 40.3 - 27.1) for rate, psnr in ANCHOR]
     with pytest.raises(ValueError, match="share no range"):
         bd_rate(touching, ANCHOR)
 
 
-@pytest.mark.parametrize("curve", [
-    [], [(1.0, 30.0)], [(1.0, 30.0), (2.0, 30.0)], [(0.0, 30.0), (1.0, 31.0)], [(1.0, 30.0), (2.0, float("inf"))],
-])
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [],
+        [(1.0, 30.0)],
+        [(1.0, 30.0), (2.0, 30.0)],
+        [(0.0, 30.0), (1.0, 31.0)],
+        [(1.0, 30.0), (2.0, float("inf"))],
+    ],
+)
 def test_what_is_no_curve(curve: Curve) -> None:
     with pytest.raises(ValueError, match="two or more points"):
         bd_rate(curve, ANCHOR)

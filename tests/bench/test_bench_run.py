@@ -1,4 +1,5 @@
 """The benchmark from a folder of images to its results."""
+
 import csv
 import io
 import json
@@ -22,7 +23,9 @@ Peers = Callable[..., None]
 
 
 def blurred_noise(seed: int, width: int, height: int) -> Image.Image:
-    rough = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    rough = np.random.default_rng(seed).integers(
+        0, 256, (height // 8, width // 8, 3), dtype=np.uint8
+    )
     return Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC)
 
 
@@ -33,7 +36,9 @@ def folder(tmp_path: Path) -> Path:
     place.mkdir()
     blurred_noise(1, 96, 64).save(place / "a.png")
     (place / "b.jpg").write_bytes(b"\xff\xd8 not a JPEG file")
-    blurred_noise(2, 72, 104).convert("L").crop((0, 0, 71, 99)).save(place / "c.webp", lossless=True)
+    blurred_noise(2, 72, 104).convert("L").crop((0, 0, 71, 99)).save(
+        place / "c.webp", lossless=True
+    )
     (place / "notes.txt").write_text("no image")
     return place
 
@@ -41,9 +46,12 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
     """Have only these peers, each with few qualities."""
+
     def use(*wanted: Codec) -> None:
         monkeypatch.delitem(codecs.EFFORTS, SLOW)
-        monkeypatch.setattr(codecs, "PEERS", tuple(replace(c, qualities=c.qualities[1::2]) for c in wanted))
+        monkeypatch.setattr(
+            codecs, "PEERS", tuple(replace(c, qualities=c.qualities[1::2]) for c in wanted)
+        )
 
     return use
 
@@ -53,8 +61,9 @@ def jpeg() -> Codec:
     return next(codec for codec in codecs.PEERS if codec.name == "JPEG")
 
 
-def test_every_number_is_that_of_a_file(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
-                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_number_is_that_of_a_file(
+    folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec, capsys: pytest.CaptureFixture[str]
+) -> None:
     peers(jpeg)
     found = run(folder, tmp_path / "deep" / "report", None, 1, "psnr")
     assert "b.jpg: not an image that can be read" in capsys.readouterr().err
@@ -66,35 +75,54 @@ def test_every_number_is_that_of_a_file(folder: Path, tmp_path: Path, peers: Pee
     for quality in jpeg.qualities[1::2]:
         file = io.BytesIO()
         original.save(file, "JPEG", quality=quality, subsampling=2, optimize=True)
-        mse = np.mean((np.asarray(original, float) - np.asarray(Image.open(file), float)) ** 2, axis=(0, 1)).mean()
-        sample = next(s for s in found.samples if (s.codec, s.image, s.quality) == ("JPEG", "c.webp", quality))
-        assert (sample.bytes, sample.bpp) == (len(file.getvalue()), len(file.getvalue()) * 8 / (71 * 99))
+        mse = np.mean(
+            (np.asarray(original, float) - np.asarray(Image.open(file), float)) ** 2, axis=(0, 1)
+        ).mean()
+        sample = next(
+            s for s in found.samples if (s.codec, s.image, s.quality) == ("JPEG", "c.webp", quality)
+        )
+        assert (sample.bytes, sample.bpp) == (
+            len(file.getvalue()),
+            len(file.getvalue()) * 8 / (71 * 99),
+        )
         assert sample.metrics == {"psnr": pytest.approx(10 * np.log10(255**2 / mse))}
 
     data = json.loads((tmp_path / "deep" / "report" / "results.json").read_text())
     for codec in (OURS, "JPEG"):
         assert data["means"][codec]["psnr"]["images"] == 2
         for point in data["means"][codec]["psnr"]["points"]:
-            mine = [s for s in data["samples"] if (s["codec"], s["quality"]) == (codec, point["quality"])]
+            mine = [
+                s
+                for s in data["samples"]
+                if (s["codec"], s["quality"]) == (codec, point["quality"])
+            ]
             assert [s["image"] for s in mine] == ["a.png", "c.webp"]
             assert point["bpp"] == pytest.approx(np.mean([s["bpp"] for s in mine]))
             assert point["value"] == pytest.approx(np.mean([s["metrics"]["psnr"] for s in mine]))
-    assert results.read(tmp_path / "deep" / "report" / "results.json").bd_rates() == found.bd_rates()
+    assert (
+        results.read(tmp_path / "deep" / "report" / "results.json").bd_rates() == found.bd_rates()
+    )
     rows = list(csv.DictReader((tmp_path / "deep" / "report" / "results.csv").open()))
     assert [(r["codec"], r["image"], float(r["psnr"]), int(r["bytes"])) for r in rows] == [
-        (s.codec, s.image, s.metrics["psnr"], s.bytes) for s in found.samples]
+        (s.codec, s.image, s.metrics["psnr"], s.bytes) for s in found.samples
+    ]
 
 
-def test_processes_give_the_same_results(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jpeg: Codec) -> None:
+def test_processes_give_the_same_results(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jpeg: Codec
+) -> None:
     monkeypatch.delitem(codecs.EFFORTS, SLOW)
-    monkeypatch.setattr(codecs, "PEERS", (jpeg,))  # as other processes, which are not patched, have it too
+    monkeypatch.setattr(
+        codecs, "PEERS", (jpeg,)
+    )  # as other processes, which are not patched, have it too
     one = run(folder, tmp_path / "one", None, 1, "psnr")
     two = run(folder, tmp_path / "two", None, 2, "psnr")
     assert one.samples == two.samples and len(one.samples) == 2 * 2 * 8
 
 
-def test_a_codec_that_fails_on_one_image(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
-                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_codec_that_fails_on_one_image(
+    folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec, capsys: pytest.CaptureFixture[str]
+) -> None:
     def encode(image: Image.Image, quality: float, threads: int) -> bytes:
         if image.width == 96 and quality > 50:
             raise RuntimeError("too wide")
@@ -106,21 +134,41 @@ def test_a_codec_that_fails_on_one_image(folder: Path, tmp_path: Path, peers: Pe
     assert not bench(folder, out, None, 1, "psnr", 1, False)
     assert "a.png: narrow: failed at quality 70 (too wide)" in capsys.readouterr().err
     found = results.read(out / "results.json")
-    assert found.images_of("JPEG", "psnr") == {"a.png", "c.webp"} and found.images_of("narrow", "psnr") == {"c.webp"}
+    assert found.images_of("JPEG", "psnr") == {"a.png", "c.webp"} and found.images_of(
+        "narrow", "psnr"
+    ) == {"c.webp"}
     rate = next(r for r in found.bd_rates() if r["codec"] == "narrow" and r["anchor"] == "JPEG")
-    assert (rate["images"], rate["rate"]) == (1, 0)  # on the picture that both have, where they are the same codec
-    assert "a.png" in (out / "index.html").read_text() and "failed at quality 70 (too wide)" in (out / "index.html").read_text()
+    assert (rate["images"], rate["rate"]) == (
+        1,
+        0,
+    )  # on the picture that both have, where they are the same codec
+    assert (
+        "a.png" in (out / "index.html").read_text()
+        and "failed at quality 70 (too wide)" in (out / "index.html").read_text()
+    )
 
 
-def test_a_codec_that_changes_the_size(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec) -> None:
+def test_a_codec_that_changes_the_size(
+    folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec
+) -> None:
     peers(replace(jpeg, decode=lambda data, threads: jpeg.decode(data, threads).crop((0, 0, 1, 1))))
     found = run(folder, tmp_path / "report", None, 1, "psnr")
-    assert ("JPEG", "a.png", "failed at quality 12 (decoded to shape (1, 1, 3), not (64, 96, 3))") in found.failures
+    assert (
+        "JPEG",
+        "a.png",
+        "failed at quality 12 (decoded to shape (1, 1, 3), not (64, 96, 3))",
+    ) in found.failures
     assert found.curves_of() == [OURS] and found.bd_rates() == []
 
 
-def test_a_missing_peer_and_a_missing_metric(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
-                                             monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_peer_and_a_missing_metric(
+    folder: Path,
+    tmp_path: Path,
+    peers: Peers,
+    jpeg: Codec,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def find(name: str, *_: object) -> None:
         assert name in ("pillow_jxl", "torch")
 
@@ -129,14 +177,22 @@ def test_a_missing_peer_and_a_missing_metric(folder: Path, tmp_path: Path, peers
     monkeypatch.setattr("importlib.util.find_spec", find)
     found = run(folder, tmp_path / "report", None, 1, "psnr,ms-ssim")
     assert list(found.codecs) == [OURS, "JPEG"] and list(found.metrics) == ["psnr"]
-    assert found.missing == {"JPEG XL": "pillow_jxl is not installed: pip install pillow-jxl-plugin",
-                             "ms-ssim": "torch is not installed: pip install 'vaecodec[bench,train]'"}
+    assert found.missing == {
+        "JPEG XL": "pillow_jxl is not installed: pip install pillow-jxl-plugin",
+        "ms-ssim": "torch is not installed: pip install 'vaecodec[bench,train]'",
+    }
     printed = capsys.readouterr().err
     assert all(f"{name} is left out: {reason}" in printed for name, reason in found.missing.items())
 
 
-def test_an_interrupt_keeps_what_was_measured(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
-                                              monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_keeps_what_was_measured(
+    folder: Path,
+    tmp_path: Path,
+    peers: Peers,
+    jpeg: Codec,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     peers(jpeg)
     measure = vaecodec_bench.run.measure_pair
 
@@ -148,12 +204,17 @@ def test_an_interrupt_keeps_what_was_measured(folder: Path, tmp_path: Path, peer
     monkeypatch.setattr(vaecodec_bench.run, "measure_pair", stop)
     assert not bench(folder, tmp_path / "report", None, 1, "psnr", 1, False)
     found = results.read(tmp_path / "report" / "results.json")
-    assert found.interrupted and found.images_of("JPEG", "psnr") == {"a.png"} and len(found.images_of(OURS, "psnr")) == 2
+    assert (
+        found.interrupted
+        and found.images_of("JPEG", "psnr") == {"a.png"}
+        and len(found.images_of(OURS, "psnr")) == 2
+    )
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_resuming_measures_only_what_is_missing_or_changed(folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_measures_only_what_is_missing_or_changed(
+    folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[str, str]] = []
     measure = vaecodec_bench.run.measure_pair
 
@@ -169,7 +230,9 @@ def test_resuming_measures_only_what_is_missing_or_changed(folder: Path, tmp_pat
     asked.clear()
     assert run(folder, out, None, 1, "psnr", resume=True).samples == first.samples and not asked
     stored = results.read(out / "results.json")
-    stored.samples = [s for s in stored.samples if (s.codec, s.image, s.quality) != ("JPEG", "a.png", 70)]
+    stored.samples = [
+        s for s in stored.samples if (s.codec, s.image, s.quality) != ("JPEG", "a.png", 70)
+    ]
     stored.codecs[OURS] = "another version"
     (out / "results.json").write_bytes(results.to_json(stored))
     assert run(folder, out, None, 1, "psnr", resume=True).samples == first.samples
@@ -180,12 +243,14 @@ def test_resuming_measures_only_what_is_missing_or_changed(folder: Path, tmp_pat
     assert sorted(asked) == [("JPEG", "a.png"), (OURS, "a.png")]
 
 
-def test_plain_colours_have_no_bd_rate_but_a_report(tmp_path: Path, peers: Peers, jpeg: Codec) -> None:
+def test_plain_colours_have_no_bd_rate_but_a_report(
+    tmp_path: Path, peers: Peers, jpeg: Codec
+) -> None:
     (tmp_path / "grey").mkdir()
     Image.new("RGB", (32, 32), (128, 128, 128)).save(tmp_path / "grey" / "grey.png")
     peers(jpeg)
     assert bench(tmp_path / "grey", tmp_path / "report", None, 1, "psnr", 1, False)
-    rate, = results.read(tmp_path / "report" / "results.json").bd_rates()
+    (rate,) = results.read(tmp_path / "report" / "results.json").bd_rates()
     assert rate["rate"] is None and "a curve takes" in rate["reason"]
 
 
@@ -211,7 +276,9 @@ def test_every_installed_peer(tmp_path: Path) -> None:
         assert errors[1] < errors[0] / 2 and errors[0] < 1500
 
 
-@pytest.mark.parametrize("metrics, message", [("psnr,nonsense", "no metric 'nonsense'"), ("", "no metric ''")])
+@pytest.mark.parametrize(
+    "metrics, message", [("psnr,nonsense", "no metric 'nonsense'"), ("", "no metric ''")]
+)
 def test_unknown_metrics(folder: Path, tmp_path: Path, metrics: str, message: str) -> None:
     with pytest.raises(VaecodecError, match=message):
         run(folder, tmp_path / "report", None, 1, metrics)
@@ -225,6 +292,9 @@ def test_folders_without_images(tmp_path: Path) -> None:
         with pytest.raises(VaecodecError, match="nowhere: not a folder"):
             bench(tmp_path / "nowhere", tmp_path / "report", None, 1, "psnr", 1, speed)
     (tmp_path / "empty" / "x.png").write_bytes(b"")
-    for speed, message in ((False, "none of its images could be measured"), (True, "none of the images chosen can be read")):
+    for speed, message in (
+        (False, "none of its images could be measured"),
+        (True, "none of the images chosen can be read"),
+    ):
         with pytest.raises(VaecodecError, match=message):
             bench(tmp_path / "empty", tmp_path / "report", None, 1, "psnr", 1, speed)

@@ -1,4 +1,5 @@
 """The metrics against what is known of them."""
+
 import io
 from itertools import pairwise
 
@@ -21,14 +22,20 @@ def test_ssimulacra2_of_jpeg_is_that_which_its_authors_name() -> None:
     """Averages over pictures of libjpeg-turbo's at 4:2:0, in the original's description: 30 at quality 20, 50 at quality 35."""
     images = [Image.open(KODAK / f"kodim{number:02}.png").convert("RGB") for number in (1, 13, 23)]
     for quality, expected in ((20, 30), (35, 50)):
-        scores = [measure(["ssimulacra2"], np.asarray(image), jpeg(image, quality))["ssimulacra2"] for image in images]
+        scores = [
+            measure(["ssimulacra2"], np.asarray(image), jpeg(image, quality))["ssimulacra2"]
+            for image in images
+        ]
         assert np.mean(scores) == pytest.approx(expected, abs=4)
 
 
 def test_identical_and_ever_worse_pictures() -> None:
     image = kodak_crop(5, 200, 180)
     original = np.asarray(image)
-    values = [measure(list(METRICS), original, picture) for picture in (original, *(jpeg(image, q) for q in (90, 50, 10)))]
+    values = [
+        measure(list(METRICS), original, picture)
+        for picture in (original, *(jpeg(image, q) for q in (90, 50, 10)))
+    ]
     assert values[0] == {"psnr": 100, "ms-ssim": pytest.approx(1), "ssimulacra2": 100}
     for name in METRICS:
         scores = [value[name] for value in values]
@@ -40,7 +47,9 @@ def test_ms_ssim_is_that_of_the_package_in_floats() -> None:
     image = kodak_crop(19, 240, 192)
     a, b = np.asarray(image), jpeg(image, 30)
     x, y = (torch.tensor(p / 255.0, dtype=torch.float64).permute(2, 0, 1)[None] for p in (a, b))
-    assert measure(["ms-ssim"], a, b)["ms-ssim"] == pytest.approx(float(ms_ssim(x, y, data_range=1.0)), abs=1e-5)
+    assert measure(["ms-ssim"], a, b)["ms-ssim"] == pytest.approx(
+        float(ms_ssim(x, y, data_range=1.0)), abs=1e-5
+    )
 
 
 def test_pictures_too_small_for_a_metric() -> None:
@@ -50,4 +59,10 @@ def test_pictures_too_small_for_a_metric() -> None:
 
 
 def test_decibels() -> None:
-    assert [decibels(x) for x in (0, 0.9, 0.99, 1, 1.0000001)] == [0, pytest.approx(10), pytest.approx(20), 100, 100]
+    assert [decibels(x) for x in (0, 0.9, 0.99, 1, 1.0000001)] == [
+        0,
+        pytest.approx(10),
+        pytest.approx(20),
+        100,
+        100,
+    ]

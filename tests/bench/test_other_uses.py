@@ -1,4 +1,5 @@
 """The measurements of docs/USES.md: detectors, search and restoration on few and small pictures."""
+
 import json
 from pathlib import Path
 
@@ -34,10 +35,15 @@ def test_pca_of_pixels() -> None:
     noise = np.random.default_rng(0).integers(0, 256, image.shape, dtype=np.uint8)
     pca = anomalies.Pca([image])
     for detector, surprise in pca.surprise(noise).items():
-        assert surprise.shape == (15, 20) and surprise.mean() > 5 * pca.surprise(image)[detector].mean()
+        assert (
+            surprise.shape == (15, 20)
+            and surprise.mean() > 5 * pca.surprise(image)[detector].mean()
+        )
 
 
-def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, out, checkout = tmp_path / "images", tmp_path / "out", tmp_path / "checkout"
     folder.mkdir()
     (checkout / "docs").mkdir(parents=True)
@@ -48,7 +54,10 @@ def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(duplicates, "REPEATS", 1)
     few = {name: duplicates.CHANGES[name] for name in ("half the size", "JPEG of quality 50")}
     monkeypatch.setattr(duplicates, "CHANGES", few)
-    some = {name: anomalies.DAMAGES[name] for name in ("noise of 25 grey levels", "blocks of such noise")}
+    some = {
+        name: anomalies.DAMAGES[name]
+        for name in ("noise of 25 grey levels", "blocks of such noise")
+    }
     monkeypatch.setattr(anomalies, "DAMAGES", some)
     uses.main(folder, out, checkout)
     found = json.loads((out / "uses.json").read_text())
@@ -63,7 +72,12 @@ def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     missing = restored["inpaint, missing pixels alone"]
     assert missing["vaecodec"] > missing["smooth filling"] > missing["black"]
     text = page.read_text()
-    assert text.startswith("Before") and text.endswith("After\n") and "old" not in text and "perceptual hash" in text
+    assert (
+        text.startswith("Before")
+        and text.endswith("After\n")
+        and "old" not in text
+        and "perceptual hash" in text
+    )
     assert all((checkout / "docs" / "uses" / name).stat().st_size > 1000 for name in uses.PICTURES)
     assert "Recall at 1" in capsys.readouterr().out
 
@@ -80,7 +94,9 @@ def test_noise_is_that_of_the_task(tmp_path: Path) -> None:
     from PIL import Image
 
     with Image.open(path) as noisy:
-        assert mask is None and np.asarray(noisy).std() == pytest.approx(restoration.SIGMA, rel=0.02)
+        assert mask is None and np.asarray(noisy).std() == pytest.approx(
+            restoration.SIGMA, rel=0.02
+        )
     path, mask = restoration.damaged("inpaint", grey, 0, tmp_path)
     assert mask is not None
     with Image.open(mask) as missing:

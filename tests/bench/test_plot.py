@@ -1,4 +1,5 @@
 """Diagrams of runs, alone and together."""
+
 import json
 import re
 from pathlib import Path
@@ -15,14 +16,24 @@ from vaecodec_bench.published import KODAK, curves_for
 from vaecodec_bench.results import Results, Sample
 
 
-def made_up(shift: float, images: tuple[str, ...] = ("a.png",), codecs: tuple[str, ...] = (OURS, "JPEG", "AVIF")) -> Results:
+def made_up(
+    shift: float,
+    images: tuple[str, ...] = ("a.png",),
+    codecs: tuple[str, ...] = (OURS, "JPEG", "AVIF"),
+) -> Results:
     """Curves through a few points; each codec's is 10 % to the right of the one before."""
-    found = Results({}, {"psnr": "test"}, dict.fromkeys(codecs, "1"), {}, dict.fromkeys(images, (100, 100)))
+    found = Results(
+        {}, {"psnr": "test"}, dict.fromkeys(codecs, "1"), {}, dict.fromkeys(images, (100, 100))
+    )
     for number, codec in enumerate(codecs):
         for step in range(5):
             rate = 0.2 * 2**step * 1.1**number
-            found.samples += [Sample(codec, image, step, round(rate * 1250), rate, {"psnr": 28 + 3.0 * step + shift})
-                              for image in images]
+            found.samples += [
+                Sample(
+                    codec, image, step, round(rate * 1250), rate, {"psnr": 28 + 3.0 * step + shift}
+                )
+                for image in images
+            ]
     return found
 
 
@@ -41,11 +52,15 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Every figure that is saved."""
     kept: list[Figure] = []
     save = plot.saved
-    monkeypatch.setattr(plot, "saved", lambda figure, kind: kept.append(figure) or save(figure, kind))
+    monkeypatch.setattr(
+        plot, "saved", lambda figure, kind: kept.append(figure) or save(figure, kind)
+    )
     return kept
 
 
-def test_an_overlay_has_ours_of_each_run_and_each_peer_once(runs: list[Path], tmp_path: Path, figures: list[Figure]) -> None:
+def test_an_overlay_has_ours_of_each_run_and_each_peer_once(
+    runs: list[Path], tmp_path: Path, figures: list[Figure]
+) -> None:
     for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
         plot.overlay(runs, tmp_path / f"rd.{kind}", "psnr")
         assert (tmp_path / f"rd.{kind}").read_bytes().startswith(start)
@@ -53,7 +68,12 @@ def test_an_overlay_has_ours_of_each_run_and_each_peer_once(runs: list[Path], tm
         diagram.load()
         assert diagram.width >= 1000
     lines = figures[0].axes[0].get_lines()
-    assert [line.get_label() for line in lines] == ["vaecodec, mine", "vaecodec, theirs", "JPEG", "AVIF"]
+    assert [line.get_label() for line in lines] == [
+        "vaecodec, mine",
+        "vaecodec, theirs",
+        "JPEG",
+        "AVIF",
+    ]
     assert list(lines[1].get_ydata()) == [29.5, 32.5, 35.5, 38.5, 41.5]
     assert list(lines[2].get_xdata()) == pytest.approx([0.22, 0.44, 0.88, 1.76, 3.52])
     assert {line.get_linestyle() for line in lines} == {"-"}
@@ -67,21 +87,36 @@ def test_runs_are_compared_by_bd_rate(tmp_path: Path, capsys: pytest.CaptureFixt
         runs.append(tmp_path / f"run {number}" / "results.json")
         runs[-1].write_bytes(results.to_json(made_up(shift, codecs=codecs)))
     plot.overlay(runs, tmp_path / "rd.png", "psnr")
-    assert capsys.readouterr().out.splitlines() == [  # 3 dB are a doubling; the second run's slow codec is 10 % nearer
-        "vaecodec, run 1: BD-rate (psnr) against run 0: \u221229.3 %",
-        "vaecodec, run 3: BD-rate (psnr) against run 0: none: the curves share no range of quality: one has 28.00 to 40.00, "
-        "the other 118.00 to 130.00",
-        f"{SLOW}, run 1: BD-rate (psnr) against run 0: \u221235.7 %"]
+    assert (
+        capsys.readouterr().out.splitlines()
+        == [  # 3 dB are a doubling; the second run's slow codec is 10 % nearer
+            "vaecodec, run 1: BD-rate (psnr) against run 0: \u221229.3 %",
+            "vaecodec, run 3: BD-rate (psnr) against run 0: none: the curves share no range of quality: one has 28.00 to 40.00, "
+            "the other 118.00 to 130.00",
+            f"{SLOW}, run 1: BD-rate (psnr) against run 0: \u221235.7 %",
+        ]
+    )
 
 
-def test_published_curves_are_dashed_and_only_with_kodak(tmp_path: Path, figures: list[Figure]) -> None:
+def test_published_curves_are_dashed_and_only_with_kodak(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
     assert curves_for(["kodim01.png"]) == []
     found = made_up(0, tuple(sorted(f"{name}.png" for name in KODAK)))
     assert len(plot.write_diagrams(found, tmp_path)) == 2
-    published = [line for line in figures[0].axes[0].get_lines() if "published" in str(line.get_label())]
+    published = [
+        line for line in figures[0].axes[0].get_lines() if "published" in str(line.get_label())
+    ]
     assert {str(line.get_label()).removesuffix(", published") for line in published} == {
-        "bmshj2018-hyperprior", "mbt2018-mean", "mbt2018", "cheng2020-anchor", "ELIC (paper)", "BPG 4:4:4 (x265)",
-        "VVC intra (VTM)", "Cool-Chic 5.0"}
+        "bmshj2018-hyperprior",
+        "mbt2018-mean",
+        "mbt2018",
+        "cheng2020-anchor",
+        "ELIC (paper)",
+        "BPG 4:4:4 (x265)",
+        "VVC intra (VTM)",
+        "Cool-Chic 5.0",
+    }
     assert all(line.get_linestyle() == "--" for line in published)
     for entry in curves_for(found.images):
         assert "/" in entry.source and len(entry.curve) >= 5
@@ -89,12 +124,17 @@ def test_published_curves_are_dashed_and_only_with_kodak(tmp_path: Path, figures
 
 
 def test_equal_diagrams_are_equal_files(tmp_path: Path) -> None:
-    first, second = ((plot.write_diagrams(made_up(0), tmp_path), (tmp_path / "rd-psnr.svg").read_bytes()) for _ in range(2))
+    first, second = (
+        (plot.write_diagrams(made_up(0), tmp_path), (tmp_path / "rd-psnr.svg").read_bytes())
+        for _ in range(2)
+    )
     assert first == second and re.search(rb"<svg[^>]* viewBox", first[1])
 
 
 def test_the_command(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["vaecodec", "plot", *map(str, runs), "-o", str(tmp_path / "rd.png")])
+    monkeypatch.setattr(
+        "sys.argv", ["vaecodec", "plot", *map(str, runs), "-o", str(tmp_path / "rd.png")]
+    )
     with pytest.raises(SystemExit) as stop:
         main()
     assert not stop.value.code and (tmp_path / "rd.png").exists()
@@ -108,14 +148,15 @@ def test_bad_input(runs: list[Path], tmp_path: Path) -> None:
     data = json.loads(runs[0].read_text())
     empty.write_text(json.dumps(data | {"samples": []}))
     for files, name, metric, message in (
-            ([runs[0]], "rd.docx", "psnr", r"rd\.docx: a diagram's name ends in \.png, \.svg, \.pdf"),
-            ([runs[0]], "rd.png", "vmaf", "no metric 'vmaf'"),
-            (runs, "rd.png", "ms-ssim", "results.json: holds no ms-ssim, only psnr"),
-            ([runs[0], other], "rd.png", "psnr", "other.json: was measured on other images than"),
-            ([broken], "rd.png", "psnr", "broken.json: not a results.json of vaecodec bench"),
-            ([empty], "rd.png", "psnr", "empty.json: not a results.json of vaecodec bench"),
-            ([tmp_path / "none.json"], "rd.png", "psnr", r"none.json: cannot be read \(No such file"),
-            ([runs[0]], "no/rd.png", "psnr", r"rd\.png: cannot be written")):
+        ([runs[0]], "rd.docx", "psnr", r"rd\.docx: a diagram's name ends in \.png, \.svg, \.pdf"),
+        ([runs[0]], "rd.png", "vmaf", "no metric 'vmaf'"),
+        (runs, "rd.png", "ms-ssim", "results.json: holds no ms-ssim, only psnr"),
+        ([runs[0], other], "rd.png", "psnr", "other.json: was measured on other images than"),
+        ([broken], "rd.png", "psnr", "broken.json: not a results.json of vaecodec bench"),
+        ([empty], "rd.png", "psnr", "empty.json: not a results.json of vaecodec bench"),
+        ([tmp_path / "none.json"], "rd.png", "psnr", r"none.json: cannot be read \(No such file"),
+        ([runs[0]], "no/rd.png", "psnr", r"rd\.png: cannot be written"),
+    ):
         with pytest.raises(VaecodecError, match=message):
             plot.overlay(files, out.parent / name, metric)
     assert not out.exists()

@@ -1,4 +1,5 @@
 """The report as a person meets it: opened from its file in Chromium without a screen."""
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,20 @@ from vaecodec_bench.command import bench
 from vaecodec_bench.speed import run as run_speed
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Debian's packages chromium and chromium-driver")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--window-size=1100,1400")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Debian's packages chromium and chromium-driver"
+)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1100,1400",
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +41,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(codecs.EFFORTS, codecs.SLOW)
-        patch.setattr(codecs, "PEERS", tuple(peer for peer in codecs.PEERS if peer.name in ("JPEG", "WebP")))
+        patch.setattr(
+            codecs, "PEERS", tuple(peer for peer in codecs.PEERS if peer.name in ("JPEG", "WebP"))
+        )
         assert bench(folder, place, None, 1, "psnr,ms-ssim,ssimulacra2", 2, False)
         assert run_speed(folder, place, None, 2, rounds=2, large=False) == 0
         report.write_page(place)
@@ -51,10 +65,24 @@ def page(out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdri
 
 def test_the_folder(out: Path) -> None:
     names = {path.name for path in out.iterdir()}
-    assert names == {"index.html", "results.json", "results.csv", "speed.json", "speed.png", "speed.svg", "viewer",
-                     *(f"rd-{metric}.{kind}" for metric in ("psnr", "ms-ssim", "ssimulacra2") for kind in ("png", "svg"))}
+    assert names == {
+        "index.html",
+        "results.json",
+        "results.csv",
+        "speed.json",
+        "speed.png",
+        "speed.svg",
+        "viewer",
+        *(
+            f"rd-{metric}.{kind}"
+            for metric in ("psnr", "ms-ssim", "ssimulacra2")
+            for kind in ("png", "svg")
+        ),
+    }
     text = (out / "index.html").read_text()
-    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
+    assert (
+        "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
+    )
     assert len(text) < 3_000_000
 
 
@@ -69,9 +97,15 @@ def test_the_curves_are_there(page: webdriver.Chrome, out: Path) -> None:
     for button, metric in zip(buttons, found.metrics, strict=True):
         button.click()
         curves = page.find_elements(By.CSS_SELECTOR, "#chart .curve")
-        assert {curve.get_attribute("data-codec") for curve in curves} == {"vaecodec", "JPEG", "WebP"}
+        assert {curve.get_attribute("data-codec") for curve in curves} == {
+            "vaecodec",
+            "JPEG",
+            "WebP",
+        }
         ours = next(curve for curve in curves if curve.get_attribute("data-codec") == "vaecodec")
-        points = [tuple(map(float, p.split(","))) for p in (ours.get_attribute("points") or "").split()]
+        points = [
+            tuple(map(float, p.split(","))) for p in (ours.get_attribute("points") or "").split()
+        ]
         expected = found.curve("vaecodec", metric)
         assert len(points) == len(expected) == 8
         for axis in (0, 1):  # both axes are linear, whatever their scale
@@ -90,7 +124,10 @@ def test_the_bd_rates_are_those_of_the_results(page: webdriver.Chrome, out: Path
     shown = [cell.text for cell in page.find_elements(By.CSS_SELECTOR, "#bd-table tr.ours td")]
     assert shown[0] == "vaecodec" and shown[-1] == "2"
     expected = [rate["rate"] for rate in rates if rate["codec"] == "vaecodec"]
-    assert shown[1:-1] == [f"{rate:+.1f} %".replace("-", "−") for rate in expected] and len(expected) == 3
+    assert (
+        shown[1:-1] == [f"{rate:+.1f} %".replace("-", "−") for rate in expected]
+        and len(expected) == 3
+    )
     assert len(page.find_elements(By.CSS_SELECTOR, "#image-table tbody tr")) == 2
 
 
@@ -113,7 +150,9 @@ def test_the_divider_moves(page: webdriver.Chrome) -> None:
     divider.send_keys(Keys.END)
     assert place() == pytest.approx(1, abs=0.01)
     pointer = webdriver.ActionChains(page)
-    pointer.move_to_element_with_offset(stage, -40, 0).click_and_hold().move_by_offset(10, 0).release().perform()
+    pointer.move_to_element_with_offset(stage, -40, 0).click_and_hold().move_by_offset(
+        10, 0
+    ).release().perform()
     assert place() == pytest.approx(0.5 - 30 / stage.rect["width"], abs=0.02)
 
 
@@ -127,8 +166,10 @@ def test_both_pictures_and_sizes_follow_the_choice(page: webdriver.Chrome) -> No
             for rate in ("0.5", "1"):
                 Select(page.find_element(By.ID, "pick-rate")).select_by_value(rate)
                 for side in ("ours", "theirs"):
-                    width = page.execute_script(f"let i = document.getElementById('{side}'); "
-                                                "return i.decode().then(() => i.naturalWidth)")
+                    width = page.execute_script(
+                        f"let i = document.getElementById('{side}'); "
+                        "return i.decode().then(() => i.naturalWidth)"
+                    )
                     assert width == widths[name]
                 cells = [c.text for c in page.find_elements(By.CSS_SELECTOR, "#sizes tbody td")]
                 sizes = [int(cells[i].replace(",", "")) for i in (1, 5)]

@@ -1,4 +1,5 @@
 """The speed benchmark's parts against what is known of them; no test looks at the clock."""
+
 import json
 import sys
 from dataclasses import replace
@@ -18,18 +19,32 @@ from vaecodec_bench.processes import launched, quartiles, tiled
 
 def test_multiplications_are_those_of_the_layers(tmp_path: Path) -> None:
     """A 3x3 convolution from 4 to 8 channels, a depthwise one, and a matrix product, at 1/16 of the picture's sides."""
-    def weight(name: str, *shape: int) -> onnx.TensorProto:
-        return helper.make_tensor(name, TensorProto.FLOAT, shape, np.zeros(shape, np.float32).ravel())
 
-    nodes = [helper.make_node("Conv", ["y", "w1"], ["a"], pads=[1, 1, 1, 1]),
-             helper.make_node("Cast", ["half"], ["w2"], to=TensorProto.FLOAT),  # weights need not be constants of the graph
-             helper.make_node("Conv", ["a", "w2"], ["b"], pads=[1, 1, 1, 1], group=8, strides=[2, 2]),
-             helper.make_node("MatMul", ["b", "w3"], ["c"])]
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        return helper.make_tensor(
+            name, TensorProto.FLOAT, shape, np.zeros(shape, np.float32).ravel()
+        )
+
+    nodes = [
+        helper.make_node("Conv", ["y", "w1"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node(
+            "Cast", ["half"], ["w2"], to=TensorProto.FLOAT
+        ),  # weights need not be constants of the graph
+        helper.make_node("Conv", ["a", "w2"], ["b"], pads=[1, 1, 1, 1], group=8, strides=[2, 2]),
+        helper.make_node("MatMul", ["b", "w3"], ["c"]),
+    ]
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, "h", "w"])
     c = helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, 8, None, 5])
-    half = helper.make_tensor("half", TensorProto.FLOAT16, (8, 1, 3, 3), np.zeros(72, np.float16).ravel())
-    graph = helper.make_graph(nodes, "g", [y], [c], [weight("w1", 8, 4, 3, 3), half, weight("w3", 8, 5)])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "g.onnx")
+    half = helper.make_tensor(
+        "half", TensorProto.FLOAT16, (8, 1, 3, 3), np.zeros(72, np.float16).ravel()
+    )
+    graph = helper.make_graph(
+        nodes, "g", [y], [c], [weight("w1", 8, 4, 3, 3), half, weight("w3", 8, 5)]
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "g.onnx",
+    )
     assert macs._macs(tmp_path / "g.onnx") == 16 * 16 * 8 * 4 * 9 + 8 * 8 * 8 * 9 + 8 * 8 * 8 * 5
 
 
@@ -42,7 +57,9 @@ def test_multiplications_of_the_shipped_model() -> None:
 
 def test_the_share_of_the_peak() -> None:
     share = macs.peak_share(kodak_crop(5, 384, 256), None, 1, rounds=3)["share"]
-    assert set(share) == {"decode", "g_s"} and all(value > 0 for part in share.values() for value in part)
+    assert set(share) == {"decode", "g_s"} and all(
+        value > 0 for part in share.values() for value in part
+    )
 
 
 def test_peak_memory_is_that_of_the_process_alone(tmp_path: Path) -> None:
@@ -50,29 +67,52 @@ def test_peak_memory_is_that_of_the_process_alone(tmp_path: Path) -> None:
     ballast = np.ones(50_000_000)
     code = "import sys; x = bytearray(int(sys.argv[3])); open(sys.argv[2], 'wb').write(open(sys.argv[1], 'rb').read())"
     (tmp_path / "in").write_bytes(b"content")
-    peaks = [launched((sys.executable, "-S", "-c", code, "IN", "OUT", str(size)), tmp_path / "in", tmp_path / "out")[1]
-             for size in (0, 200_000_000)]
+    peaks = [
+        launched(
+            (sys.executable, "-S", "-c", code, "IN", "OUT", str(size)),
+            tmp_path / "in",
+            tmp_path / "out",
+        )[1]
+        for size in (0, 200_000_000)
+    ]
     assert peaks[0] < 60e6 < 200e6 < peaks[1] < 260e6 and ballast.nbytes == 400_000_000
     assert (tmp_path / "out").read_bytes() == b"content"
 
 
 def test_processes_that_fail(tmp_path: Path) -> None:
-    for command, message in (((sys.executable, "-c", "raise ValueError('too bad')"), r"failed \(ValueError: too bad\)"),
-                             ((sys.executable, "-c", "pass"), r"failed \(no output\)"),
-                             (("no-such-program",), "no-such-program could not be started")):
+    for command, message in (
+        ((sys.executable, "-c", "raise ValueError('too bad')"), r"failed \(ValueError: too bad\)"),
+        ((sys.executable, "-c", "pass"), r"failed \(no output\)"),
+        (("no-such-program",), "no-such-program could not be started"),
+    ):
         with pytest.raises(VaecodecError, match=message):
             launched(command, tmp_path / "in", tmp_path / "out")
 
 
-def test_a_tool_that_fails_is_named_and_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_that_fails_is_named_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, jpeg, *_ = processes.tools(None)
-    monkeypatch.setattr(processes, "tools", lambda _: [ours, jpeg, replace(jpeg, name="broken", decode=("no-such-program",))])
+    monkeypatch.setattr(
+        processes,
+        "tools",
+        lambda _: [ours, jpeg, replace(jpeg, name="broken", decode=("no-such-program",))],
+    )
     complaints: list[str] = []
-    found = processes.cold_start(kodak_crop(5, 64, 64), None, tmp_path, 2,
-                                 lambda name, error: complaints.append(f"{name}: {error}"), lambda what: None)
+    found = processes.cold_start(
+        kodak_crop(5, 64, 64),
+        None,
+        tmp_path,
+        2,
+        lambda name, error: complaints.append(f"{name}: {error}"),
+        lambda what: None,
+    )
     assert complaints == ["broken: no-such-program could not be started"]
     assert list(found) == ["vaecodec", "JPEG (python -c, Pillow)"]
-    assert found["vaecodec"]["decode"]["ratio"] == [1, 1, 1] and found["vaecodec"]["decode"]["peak_mb"] > 50
+    assert (
+        found["vaecodec"]["decode"]["ratio"] == [1, 1, 1]
+        and found["vaecodec"]["decode"]["peak_mb"] > 50
+    )
     assert all(len(part["seconds"]) == 2 for row in found.values() for part in row.values())
 
 
@@ -83,8 +123,14 @@ def test_a_codec_that_fails_is_named_and_left_out(monkeypatch: pytest.MonkeyPatc
     ours = codecs.vaecodec_codec(codecs.OURS, networks.default_model())
     complaints: list[str] = []
     images = [kodak_crop(5, 64, 64), kodak_crop(19, 96, 64)]
-    found = speed.warm({"vaecodec": ours, "broken": replace(ours, encode=fail)}, images, 1, 4,
-                       lambda name, error: complaints.append(f"{name}: {error}"), lambda what: None)
+    found = speed.warm(
+        {"vaecodec": ours, "broken": replace(ours, encode=fail)},
+        images,
+        1,
+        4,
+        lambda name, error: complaints.append(f"{name}: {error}"),
+        lambda what: None,
+    )
     assert complaints == ["broken: failed (no)"] and list(found) == ["vaecodec"]
     assert found["vaecodec"]["encode"]["ratio"] == [1, 1, 1] and found["vaecodec"]["rounds"] == 4
 
@@ -94,7 +140,9 @@ def test_tiled() -> None:
     large = np.asarray(tiled(image, 100, 47))
     assert large.shape == (47, 100, 3)
     original = np.asarray(image)
-    assert (large[:20, :30] == original).all() and (large[20:40, 30:60] == original[::-1, ::-1]).all()
+    assert (large[:20, :30] == original).all() and (
+        large[20:40, 30:60] == original[::-1, ::-1]
+    ).all()
     assert (large[:, 29] == large[:, 30]).all() and (large[19] == large[20]).all()
 
 
@@ -127,9 +175,17 @@ def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
             text = page.read_text()
             assert text.startswith(f"before\n\n{docs.BEGIN}\n")
             assert text.endswith(f"{docs.END}\n\nafter\n") and "old" not in text
-        assert "| JPEG | – | 0.5 | 0.5 |" in pages[0].read_text() and "| AVIF | +10.0 % | – | – |" in pages[0].read_text()
-        assert "| vaecodec | −9.1 % | −17.4 % | 1 |" in text and "| JPEG | 75 | 0.5 (0.4–0.62) | 0.5 (0.4–0.62) | 9 |" in text
-        assert (place / "docs" / "benchmarks" / "rd-psnr.png").read_bytes() == (out / "rd-psnr.png").read_bytes()
+        assert (
+            "| JPEG | – | 0.5 | 0.5 |" in pages[0].read_text()
+            and "| AVIF | +10.0 % | – | – |" in pages[0].read_text()
+        )
+        assert (
+            "| vaecodec | −9.1 % | −17.4 % | 1 |" in text
+            and "| JPEG | 75 | 0.5 (0.4–0.62) | 0.5 (0.4–0.62) | 9 |" in text
+        )
+        assert (place / "docs" / "benchmarks" / "rd-psnr.png").read_bytes() == (
+            out / "rd-psnr.png"
+        ).read_bytes()
     page.write_text("no marks")
     with pytest.raises(VaecodecError, match=r"BENCHMARKS\.md: cannot be read, or lacks the marks"):
         docs.update(out, place)

@@ -1,4 +1,5 @@
 """Pictures in, pictures out."""
+
 import dataclasses
 import os
 import shutil
@@ -22,7 +23,9 @@ def tile_payloads(data: bytes) -> list[bytes]:
     return [reader.payload(chunk) for chunk in reader.coded()]
 
 
-@pytest.mark.parametrize("width, height", [(1, 1), (1, 70), (16, 16), (17, 33), (64, 64), (65, 63), (200, 5), (129, 257)])
+@pytest.mark.parametrize(
+    "width, height", [(1, 1), (1, 70), (16, 16), (17, 33), (64, 64), (65, 63), (200, 5), (129, 257)]
+)
 def test_any_size(width: int, height: int) -> None:
     picture = kodak_crop(5, 257, 257).resize((width, height))
     decoded = vaecodec.decode(vaecodec.encode(picture, 90))
@@ -63,10 +66,14 @@ def test_effort_buys_quality(photo: Image.Image) -> None:
     assert slow == vaecodec.encode(photo, 50, effort=1)
 
 
-def test_effort_meets_targets_with_few_tries(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_effort_meets_targets_with_few_tries(
+    photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     efforts: list[int] = []
     honest = codec.encode_picture
-    monkeypatch.setattr(codec, "encode_picture", lambda *args: efforts.append(args[-1]) or honest(*args))
+    monkeypatch.setattr(
+        codec, "encode_picture", lambda *args: efforts.append(args[-1]) or honest(*args)
+    )
     assert 0.98 * 4000 <= len(vaecodec.encode(photo, size=4000, effort=1)) <= 4000
     assert 34 <= psnr(photo, vaecodec.decode(vaecodec.encode(photo, psnr=34, effort=1))) <= 34.1
     assert efforts.count(0) > efforts.count(1) and efforts.count(1) <= 12
@@ -91,7 +98,9 @@ def test_search_from_anywhere(near: int | None) -> None:
     falling = (np.linspace(100, 1, 100) / 50).tolist()  # 1 at quality 51
     value, looked = search_in(falling, near)
     assert 1 <= value <= 1.01 and looked <= 12
-    assert search_in([3.0] * 100, near)[0] == 3 and search_in([0.5] * 100, near)[0] == 0.5  # all fit, none does
+    assert (
+        search_in([3.0] * 100, near)[0] == 3 and search_in([0.5] * 100, near)[0] == 0.5
+    )  # all fit, none does
     if near == 5050:
         assert looked < search_in(falling, None)[1]
 
@@ -107,16 +116,22 @@ def test_effort_with_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_effort_that_cannot_be_made(photo: Image.Image) -> None:
     with pytest.raises(VaecodecError, match="a whole number from 0 to 9, not 10"):
         vaecodec.encode(photo, effort=10)
-    with pytest.raises(ModelError, match=r"model d02043bc has no refine\.onnx, so effort must be 0"):
+    with pytest.raises(
+        ModelError, match=r"model d02043bc has no refine\.onnx, so effort must be 0"
+    ):
         vaecodec.encode(photo, effort=1, model="d02043bc")
 
 
 def patterns() -> dict[str, np.ndarray]:
     """Pictures of single pixels at full contrast, (96, 128) or (96, 128, 3), unlike anything in photographs."""
     black, white, red, green = 0, 255, (255, 0, 0), (0, 255, 0)
-    made = {"checkers": np.tile([[black, white], [white, black]], (48, 64)), "stripes": np.tile([[black], [white]], (48, 128)),
-            "columns": np.tile([[red, green]], (96, 64, 1)), "noise": np.random.default_rng(0).integers(0, 2, (96, 128)) * 255,
-            "dither": np.asarray(kodak_crop(7, 128, 96).convert("1").convert("L"))}
+    made = {
+        "checkers": np.tile([[black, white], [white, black]], (48, 64)),
+        "stripes": np.tile([[black], [white]], (48, 128)),
+        "columns": np.tile([[red, green]], (96, 64, 1)),
+        "noise": np.random.default_rng(0).integers(0, 2, (96, 128)) * 255,
+        "dither": np.asarray(kodak_crop(7, 128, 96).convert("1").convert("L")),
+    }
     return {name: picture.astype(np.uint8) for name, picture in made.items()}
 
 
@@ -127,7 +142,9 @@ def test_patterns_stay_near_plain_grey_at_worst(name: str, quality: float) -> No
     picture = patterns()[name]
     data = vaecodec.encode(picture, quality)
     decoded = vaecodec.decode_array(data)
-    assert np.mean((picture - decoded.astype(float)) ** 2) < 1.4 * np.mean(np.var(picture.astype(float), (0, 1)))
+    assert np.mean((picture - decoded.astype(float)) ** 2) < 1.4 * np.mean(
+        np.var(picture.astype(float), (0, 1))
+    )
     assert len(data) < 2 * picture.shape[0] * picture.shape[1]
 
 
@@ -146,8 +163,12 @@ def test_orientation_is_applied(photo: Image.Image) -> None:
 
 def test_a_damaged_model_is_refused(tmp_path: Path, photo: Image.Image) -> None:
     source = networks.load().folder
-    damages = [("g_s.onnx", lambda d: d[:5000] + b"\0" * 100 + d[5100:]), ("tables.npz", lambda d: d[:-50]),
-               ("manifest.json", lambda d: d.replace(b'"id": "', b'"id": "zz')), ("h_a.onnx", None)]
+    damages = [
+        ("g_s.onnx", lambda d: d[:5000] + b"\0" * 100 + d[5100:]),
+        ("tables.npz", lambda d: d[:-50]),
+        ("manifest.json", lambda d: d.replace(b'"id": "', b'"id": "zz')),
+        ("h_a.onnx", None),
+    ]
     for i, (file, change) in enumerate(damages):
         folder = tmp_path / str(i)
         shutil.copytree(source, folder)
@@ -164,12 +185,20 @@ def test_probe(photo_file: bytes) -> None:
     assert (header.width, header.height, header.color, header.quality) == (237, 155, "RGB", 50)
 
 
-@pytest.mark.parametrize("image, reason", [
-    (Image.new("F", (4, 4)), "mode F"), (Image.new("LAB", (4, 4)), "mode LAB"), (Image.new("HSV", (4, 4)), "mode HSV"),
-    (Image.fromarray(np.full((4, 4), -5, np.int32)), "mode I "), (np.zeros((4, 4, 3)), "uint8"),
-    (np.zeros((4, 4, 5), np.uint8), "shape"), (np.zeros(4, np.uint8), "shape"),
-    (np.zeros((0, 4, 3), np.uint8), "empty"), (np.broadcast_to(np.uint8(0), (2**15, 2**15)), "more than"),
-])
+@pytest.mark.parametrize(
+    "image, reason",
+    [
+        (Image.new("F", (4, 4)), "mode F"),
+        (Image.new("LAB", (4, 4)), "mode LAB"),
+        (Image.new("HSV", (4, 4)), "mode HSV"),
+        (Image.fromarray(np.full((4, 4), -5, np.int32)), "mode I "),
+        (np.zeros((4, 4, 3)), "uint8"),
+        (np.zeros((4, 4, 5), np.uint8), "shape"),
+        (np.zeros(4, np.uint8), "shape"),
+        (np.zeros((0, 4, 3), np.uint8), "empty"),
+        (np.broadcast_to(np.uint8(0), (2**15, 2**15)), "more than"),
+    ],
+)
 def test_refused_images(image: Image.Image, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         vaecodec.encode(image)
@@ -190,7 +219,9 @@ def test_targets(photo: Image.Image) -> None:
         vaecodec.encode(photo, size=100)
     with pytest.raises(VaecodecError, match="quality 100 gives"):
         vaecodec.encode(photo, psnr=70)
-    assert vaecodec.probe(vaecodec.encode(photo, size=10**7)).quality == 100  # a limit that needs no search
+    assert (
+        vaecodec.probe(vaecodec.encode(photo, size=10**7)).quality == 100
+    )  # a limit that needs no search
     assert vaecodec.probe(vaecodec.encode(photo, psnr=5)).quality == 1
     for wrong in ({"bpp": float("nan")}, {"size": 0}, {"psnr": float("inf")}):
         with pytest.raises(VaecodecError, match="positive"):
@@ -208,7 +239,9 @@ def test_escapes_code_any_latent() -> None:
     """Latents far outside every table, as no photograph has, still come back."""
     from vaecodec.entropy import Decoder, Encoder, Tables
 
-    tables = Tables(np.array([1, 2]), np.array([2**22, 2**23, 2**22, 2**22, 2**22, 2**23 - 2, 1, 1]))
+    tables = Tables(
+        np.array([1, 2]), np.array([2**22, 2**23, 2**22, 2**22, 2**22, 2**23 - 2, 1, 1])
+    )
     symbols = np.array([0, 1, -1, 2, -2, 500, -32768, 32768, 3, -3, 0, 40], np.int32)
     index = np.array([0, 1] * 6, np.uint8)
     coder = Encoder()
@@ -260,5 +293,7 @@ def test_unknown_and_wrong_models(photo: Image.Image, photo_file: bytes) -> None
 
 
 def test_importing_does_not_import_torch() -> None:
-    code = "import sys, vaecodec; vaecodec.encode, vaecodec.decode; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, vaecodec; vaecodec.encode, vaecodec.decode; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0

@@ -1,4 +1,5 @@
 """The header and the chunks, and what hostile bytes do to them."""
+
 import dataclasses
 import struct
 import tracemalloc
@@ -22,8 +23,13 @@ def resealed(data: bytes, at: int, value: bytes) -> bytes:
     return bytes(head) + struct.pack("<I", zlib.crc32(head)) + data[HEADER_SIZE:]
 
 
-@given(st.integers(1, 1400), st.integers(1, 1400), st.sampled_from(container.COLORS), st.integers(100, 10000),
-       st.binary(min_size=4, max_size=4))
+@given(
+    st.integers(1, 1400),
+    st.integers(1, 1400),
+    st.sampled_from(container.COLORS),
+    st.integers(100, 10000),
+    st.binary(min_size=4, max_size=4),
+)
 def test_header_comes_back(width: int, height: int, color: str, quality: int, model: bytes) -> None:
     header = Header(width, height, color, quality / 100, model.hex())
     assert probe(write(header, [])) == header
@@ -31,7 +37,9 @@ def test_header_comes_back(width: int, height: int, color: str, quality: int, mo
 
 
 def test_overhead_of_a_plain_image() -> None:
-    assert len(write(HEADER, [(b"T", bytes(4))])) <= 40  # the four bytes are the checksum of the latents
+    assert (
+        len(write(HEADER, [(b"T", bytes(4))])) <= 40
+    )  # the four bytes are the checksum of the latents
 
 
 def read_all(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -73,7 +81,9 @@ def test_an_index_finds_the_tiles_behind_a_damaged_one() -> None:
         reader = Reader(bytes(damaged))
         with pytest.raises(FormatError, match=f"chunk at byte {at}"):
             reader.payload(reader.chunks[2])
-        assert [reader.payload(reader.chunks[i]) for i in (0, 1, 3, 4, 5)] == [TILES[i][1] for i in (0, 1, 3, 4, 5)]
+        assert [reader.payload(reader.chunks[i]) for i in (0, 1, 3, 4, 5)] == [
+            TILES[i][1] for i in (0, 1, 3, 4, 5)
+        ]
 
 
 def test_a_cut_file_can_be_taken_leniently() -> None:
@@ -90,7 +100,10 @@ def test_a_cut_file_can_be_taken_leniently() -> None:
 def test_a_damaged_index_costs_nothing() -> None:
     """Any byte of it: type, length, entries, checksum."""
     alpha = [(b"A", bytes([i])) for i in range(6)]
-    for header, chunks in ((TILED, TILES), (dataclasses.replace(TILED, color="RGBA"), [(b"x", b"xmp"), *TILES, *alpha])):
+    for header, chunks in (
+        (TILED, TILES),
+        (dataclasses.replace(TILED, color="RGBA"), [(b"x", b"xmp"), *TILES, *alpha]),
+    ):
         data = write(header, chunks)
         for at in range(HEADER_SIZE, Reader(data).chunks[0].at):
             for bit in (1, 0x20, 0x80):
@@ -101,12 +114,16 @@ def test_a_damaged_index_costs_nothing() -> None:
 
 
 def test_damage_before_the_picture_does_not_cost_the_picture() -> None:
-    data = write(HEADER, [(b"c", b"profile"), (b"x", b"xmp"), (b"T", b"the picture, and a T in it")])
+    data = write(
+        HEADER, [(b"c", b"profile"), (b"x", b"xmp"), (b"T", b"the picture, and a T in it")]
+    )
     for at in range(HEADER_SIZE, Reader(data).chunks[2].at):
         damaged = bytearray(data)
         damaged[at] ^= 0x41
         reader = Reader(bytes(damaged), lenient=True)
-        assert [reader.payload(chunk) for chunk in reader.coded()] == [b"the picture, and a T in it"]
+        assert [reader.payload(chunk) for chunk in reader.coded()] == [
+            b"the picture, and a T in it"
+        ]
         wrong: list[str] = []
         reader.metadata(wrong)
         assert wrong
@@ -125,7 +142,11 @@ def test_a_region_costs_few_bytes() -> None:
 def test_metadata_is_bounded() -> None:
     exif = b"Exif\0\0" + bytes(1000)
     chunks = container.pack_metadata({"exif": exif, "icc_profile": b"profile", "xmp": b"<x/>"})
-    assert Reader(write(HEADER, chunks)).metadata() == {"exif": exif, "icc_profile": b"profile", "xmp": b"<x/>"}
+    assert Reader(write(HEADER, chunks)).metadata() == {
+        "exif": exif,
+        "icc_profile": b"profile",
+        "xmp": b"<x/>",
+    }
     bomb = zlib.compress(bytes(container.MAX_METADATA + 1))
     for payload in (bomb, b"not zlib", zlib.compress(exif)[:-3]):
         with pytest.raises(FormatError, match="exif"):
@@ -134,22 +155,30 @@ def test_metadata_is_bounded() -> None:
         container.pack_metadata({"xmp": bytes(container.MAX_METADATA + 1)})
 
 
-@pytest.mark.parametrize("data, reason", [
-    (b"", "empty"),
-    (b"\x89PNG\r\n\x1a\n", "signature"),
-    (b"\x89VA", "cut short"),
-    (write(HEADER, [])[:20], "cut short"),
-    (resealed(write(HEADER, []), 4, b"\x02"), "version 2.*install a newer"),
-    (resealed(write(HEADER, []), 5, b"\x08"), "color code 8"),
-    (resealed(write(HEADER, []), 6, b"\x00\x00"), "quality"),
-    (resealed(write(HEADER, []), 8, b"\x06"), "tile size"),
-    (resealed(write(HEADER, []), 8, b"\x0d"), "tile size"),
-    (resealed(write(HEADER, []), 9, b"\x02"), "coding"),
-    (resealed(write(HEADER, []), 10, struct.pack("<II", 2**28, 2)), "in one tile"),
-    (resealed(write(dataclasses.replace(HEADER, tile=7), []), 10, struct.pack("<II", 2**29, 1)), "tiles are more"),
-    (resealed(write(HEADER, []), 10, bytes(4)), "impossible size"),
-    (resealed(write(HEADER, []), 10, b"\xff" * 8), "more than"),
-])
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"", "empty"),
+        (b"\x89PNG\r\n\x1a\n", "signature"),
+        (b"\x89VA", "cut short"),
+        (write(HEADER, [])[:20], "cut short"),
+        (resealed(write(HEADER, []), 4, b"\x02"), "version 2.*install a newer"),
+        (resealed(write(HEADER, []), 5, b"\x08"), "color code 8"),
+        (resealed(write(HEADER, []), 6, b"\x00\x00"), "quality"),
+        (resealed(write(HEADER, []), 8, b"\x06"), "tile size"),
+        (resealed(write(HEADER, []), 8, b"\x0d"), "tile size"),
+        (resealed(write(HEADER, []), 9, b"\x02"), "coding"),
+        (resealed(write(HEADER, []), 10, struct.pack("<II", 2**28, 2)), "in one tile"),
+        (
+            resealed(
+                write(dataclasses.replace(HEADER, tile=7), []), 10, struct.pack("<II", 2**29, 1)
+            ),
+            "tiles are more",
+        ),
+        (resealed(write(HEADER, []), 10, bytes(4)), "impossible size"),
+        (resealed(write(HEADER, []), 10, b"\xff" * 8), "more than"),
+    ],
+)
 def test_refused_headers(data: bytes, reason: str) -> None:
     with pytest.raises(FormatError, match=reason):
         probe(data)

@@ -1,4 +1,5 @@
 """Whatever stops it, an output is whole or not there: kills, full disks, read-only folders; broken files among good ones."""
+
 import os
 import random
 import signal
@@ -30,7 +31,9 @@ while True:
 
 
 def run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "vaecodec", *args], capture_output=True, text=True, cwd=cwd)
+    return subprocess.run(
+        [sys.executable, "-m", "vaecodec", *args], capture_output=True, text=True, cwd=cwd
+    )
 
 
 def test_killed_while_writing(tmp_path: Path, photo: Image.Image) -> None:
@@ -40,7 +43,10 @@ def test_killed_while_writing(tmp_path: Path, photo: Image.Image) -> None:
     child = None
     sizes = set()
     for _ in range(KILLS):
-        child = subprocess.Popen([sys.executable, "-c", LOOP, str(tmp_path / "a.png"), str(output)], stdout=subprocess.PIPE)
+        child = subprocess.Popen(
+            [sys.executable, "-c", LOOP, str(tmp_path / "a.png"), str(output)],
+            stdout=subprocess.PIPE,
+        )
         assert child.stdout is not None and child.stdout.readline() == b"ready\n"
         time.sleep(rng.uniform(0, 0.05))
         child.kill()
@@ -55,8 +61,11 @@ def test_the_command_killed_at_any_time(tmp_path: Path) -> None:
     kodak_crop(9, 500, 400).save(tmp_path / "a.png")
     rng = random.Random(2)
     for _ in range(KILLS):
-        child = subprocess.Popen([sys.executable, "-m", "vaecodec", "encode", "a.png", "a.vae"], cwd=tmp_path,
-                                 stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "vaecodec", "encode", "a.png", "a.vae"],
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+        )
         time.sleep(rng.uniform(0.2, 1.6))
         child.kill()
         child.wait()
@@ -73,7 +82,10 @@ def test_terminated_politely_leaves_no_temporary_file(tmp_path: Path) -> None:
     child.send_signal(signal.SIGTERM)
     _, error = child.communicate()
     assert b"Traceback" not in error
-    assert not list(tmp_path.glob(".*")) and {p.name for p in tmp_path.iterdir()} <= {"a.png", "a.vae"}
+    assert not list(tmp_path.glob(".*")) and {p.name for p in tmp_path.iterdir()} <= {
+        "a.png",
+        "a.vae",
+    }
 
 
 @pytest.fixture
@@ -81,7 +93,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 kB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
         pytest.skip("mounting a tmpfs needs root")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
@@ -98,7 +112,11 @@ def test_read_only_folder(tmp_path: Path, small_disk: Path, photo_file: bytes) -
     (tmp_path / "a.vae").write_bytes(photo_file)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     failed = run("decode", "a.vae", str(small_disk / "a.png"), cwd=tmp_path)
-    assert failed.returncode == 1 and "Read-only file system" in failed.stderr and "Traceback" not in failed.stderr
+    assert (
+        failed.returncode == 1
+        and "Read-only file system" in failed.stderr
+        and "Traceback" not in failed.stderr
+    )
 
 
 def test_broken_files_among_many_good_ones(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 """Symbols, means and table indices are the same integers, whatever computes them (docs/EXACTNESS.md)."""
+
 import os
 import subprocess
 import sys
@@ -12,7 +13,14 @@ from integer_networks import Int64, Torch, digest
 from vaecodec import networks
 
 # Six pictures, sizes that do and do not fill their cells, the whole range of quality.
-CASES = [(1, 256, 192, 1), (5, 203, 131, 30.5), (8, 192, 192, 50), (13, 65, 257, 70), (20, 128, 64, 90.25), (24, 160, 144, 100)]
+CASES = [
+    (1, 256, 192, 1),
+    (5, 203, 131, 30.5),
+    (8, 192, 192, 50),
+    (13, 65, 257, 70),
+    (20, 128, 64, 90.25),
+    (24, 160, 144, 100),
+]
 
 
 @pytest.fixture(scope="module")
@@ -68,23 +76,35 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 """
 
 
-@pytest.mark.parametrize("engine, environment", [
-    ("torch", {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
-    ("torch", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
-    ("torch", {"ATEN_CPU_CAPABILITY": "default", "DNNL_DEFAULT_FPMATH_MODE": "STRICT"}),
-    ("ORT_DISABLE_ALL", {}),
-    ("ORT_ENABLE_BASIC", {"OMP_NUM_THREADS": "1"}),
-    ("ORT_ENABLE_EXTENDED", {}),
-    ("ORT_ENABLE_ALL", {}),
-])
-def test_other_kernels(files: list[bytes], expected: list[str], tmp_path: Path, engine: str,
-                       environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "engine, environment",
+    [
+        ("torch", {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
+        ("torch", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
+        ("torch", {"ATEN_CPU_CAPABILITY": "default", "DNNL_DEFAULT_FPMATH_MODE": "STRICT"}),
+        ("ORT_DISABLE_ALL", {}),
+        ("ORT_ENABLE_BASIC", {"OMP_NUM_THREADS": "1"}),
+        ("ORT_ENABLE_EXTENDED", {}),
+        ("ORT_ENABLE_ALL", {}),
+    ],
+)
+def test_other_kernels(
+    files: list[bytes],
+    expected: list[str],
+    tmp_path: Path,
+    engine: str,
+    environment: dict[str, str],
+) -> None:
     """Other instruction sets of oneDNN, other graph optimizations (and so other kernels) of ONNX Runtime."""
     for i, data in enumerate(files):
         (tmp_path / str(i)).write_bytes(data)
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    child = subprocess.run([sys.executable, "-W", "ignore", "-c", CHILD, str(tmp_path), engine], capture_output=True, text=True,
-                           env={**os.environ, **environment, "PYTHONPATH": path})
+    child = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CHILD, str(tmp_path), engine],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment, "PYTHONPATH": path},
+    )
     assert child.returncode == 0, child.stderr
     assert child.stdout.split() == expected
 
@@ -95,7 +115,9 @@ def test_sums_stay_exact_in_float32() -> None:
     names = [name.removesuffix(".weight") for name in reference.weights if name.endswith(".weight")]
     assert len(names) == 37
     for name in names:
-        weight, bias, shift = (reference.weights[f"{name}.{part}"].astype(int) for part in ("weight", "bias", "shift"))
+        weight, bias, shift = (
+            reference.weights[f"{name}.{part}"].astype(int) for part in ("weight", "bias", "shift")
+        )
         assert (abs(weight).sum((1, 2, 3)) * 2047 + abs(bias) < 2**24).all(), name
         assert (shift >= 0).all(), name
         assert abs(weight).max() <= 2047, name

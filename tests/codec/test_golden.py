@@ -1,4 +1,5 @@
 """Files written once decode for ever: to the same latents, and to pictures within one grey level."""
+
 import hashlib
 import json
 from pathlib import Path
@@ -18,8 +19,12 @@ FILES = sorted(GOLDEN.glob("*.vae"))
 def latent_sums(data: bytes) -> dict[str, str]:
     """SHA-256 over the latents of all tiles."""
     _, tiles, _ = decode_latents(data)
-    return {part: hashlib.sha256(b"".join(getattr(tile, part).astype("<i4").tobytes() for tile in tiles)).hexdigest()
-            for part in ("y", "z")}
+    return {
+        part: hashlib.sha256(
+            b"".join(getattr(tile, part).astype("<i4").tobytes() for tile in tiles)
+        ).hexdigest()
+        for part in ("y", "z")
+    }
 
 
 def test_there_are_some() -> None:
@@ -41,9 +46,14 @@ def test_latents_and_picture(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_latents_without_constriction(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The range coder in plain Python decodes the same."""
-    for name, value in (("coder", rangecoder), ("Categorical", rangecoder.Categorical), ("Uniform", rangecoder.Uniform)):
+    for name, value in (
+        ("coder", rangecoder),
+        ("Categorical", rangecoder.Categorical),
+        ("Uniform", rangecoder.Uniform),
+    ):
         monkeypatch.setattr(entropy, name, value)
-    monkeypatch.setattr("vaecodec.networks.load", lambda model, threads=0, installed_only=False: Networks(MODELS / model))
+    monkeypatch.setattr(
+        "vaecodec.networks.load",
+        lambda model, threads=0, installed_only=False: Networks(MODELS / model),
+    )
     assert latent_sums(path.read_bytes()) == json.loads(path.with_suffix(".json").read_text())
-
-

@@ -1,4 +1,5 @@
 """Every kind of picture: grey, colours, alpha, palettes, 16 bits, metadata; what is kept, what is converted and said."""
+
 import io
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def gradient(size: tuple[int, int]) -> Image.Image:
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 @pytest.mark.parametrize("tile", [0, 7])
-def test_alpha_is_kept_without_loss(monkeypatch: pytest.MonkeyPatch, picture: Image.Image, mode: str, tile: int) -> None:
+def test_alpha_is_kept_without_loss(
+    monkeypatch: pytest.MonkeyPatch, picture: Image.Image, mode: str, tile: int
+) -> None:
     monkeypatch.setattr("vaecodec.encoding.tile_log2", lambda width, height: tile)
     image = picture.convert(mode)
     image.putalpha(gradient(image.size))
@@ -40,10 +43,15 @@ def test_alpha_is_kept_without_loss(monkeypatch: pytest.MonkeyPatch, picture: Im
         data = vaecodec.encode(image, 70, progressive=progressive)
         decoded = vaecodec.decode(data)
         assert decoded.mode == mode
-        assert np.array_equal(np.asarray(decoded.getchannel("A")), np.asarray(image.getchannel("A")))
+        assert np.array_equal(
+            np.asarray(decoded.getchannel("A")), np.asarray(image.getchannel("A"))
+        )
         assert psnr(picture.convert(mode[:-1]), decoded.convert(mode[:-1])) > 30
         part = vaecodec.decode(data, region=(100, 60, 40, 40))
-        assert np.array_equal(np.asarray(part.getchannel("A")), np.asarray(image.crop((100, 60, 140, 100)).getchannel("A")))
+        assert np.array_equal(
+            np.asarray(part.getchannel("A")),
+            np.asarray(image.crop((100, 60, 140, 100)).getchannel("A")),
+        )
         assert vaecodec.decode(data, scale=2).size == (75, 55)
 
 
@@ -98,8 +106,14 @@ def test_sixteen_bits_are_finer_than_eight(picture: Image.Image) -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_sixteen_bit_png_there_and_back(tmp_path: Path, channels: int) -> None:
     rng = np.random.default_rng(0)
-    smooth = np.asarray(Image.fromarray(rng.integers(0, 255, (6, 8), np.uint8)).resize((80, 60), Image.Resampling.BICUBIC))
-    array = (smooth.astype(np.uint16)[:, :, None] * 257 + 100 * np.arange(channels, dtype=np.uint16)) % 65536
+    smooth = np.asarray(
+        Image.fromarray(rng.integers(0, 255, (6, 8), np.uint8)).resize(
+            (80, 60), Image.Resampling.BICUBIC
+        )
+    )
+    array = (
+        smooth.astype(np.uint16)[:, :, None] * 257 + 100 * np.arange(channels, dtype=np.uint16)
+    ) % 65536
     array = array.astype(np.uint16)
     if channels == 1:
         picture = Picture(Image.fromarray(array[:, :, 0]))
@@ -126,7 +140,12 @@ def test_cmyk_is_converted_and_said(picture: Image.Image) -> None:
 
 
 def test_only_the_first_frame_and_said(picture: Image.Image) -> None:
-    moving = file_of(picture.quantize(200), "GIF", save_all=True, append_images=[gradient(picture.size).convert("P")])
+    moving = file_of(
+        picture.quantize(200),
+        "GIF",
+        save_all=True,
+        append_images=[gradient(picture.size).convert("P")],
+    )
     source = read_picture(moving)
     assert "first of its 2 frames" in source.notes[0]
     assert psnr(picture, vaecodec.decode(vaecodec.encode(source, 80)).convert("RGB")) > 25
@@ -137,10 +156,15 @@ def test_metadata_is_kept_or_stripped(picture: Image.Image) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a description"
     exif[0x0112] = 6
-    stored = file_of(picture, "JPEG", icc_profile=profile, exif=exif, xmp=b"<x:xmpmeta/>", quality=95)
+    stored = file_of(
+        picture, "JPEG", icc_profile=profile, exif=exif, xmp=b"<x:xmpmeta/>", quality=95
+    )
     data = vaecodec.encode(read_picture(stored), 50)
     decoded = vaecodec.decode(data)
-    assert decoded.size == (picture.height, picture.width)  # upright, and its EXIF does not ask for another turn
+    assert decoded.size == (
+        picture.height,
+        picture.width,
+    )  # upright, and its EXIF does not ask for another turn
     kept = Image.Exif()
     kept.load(decoded.info["exif"])
     assert kept[0x010E] == "a description" and kept[0x0112] == 1
@@ -149,13 +173,17 @@ def test_metadata_is_kept_or_stripped(picture: Image.Image) -> None:
         again = Image.open(file_of_saved(decoded, kind))
         again.load()
         assert again.info["icc_profile"] == profile and again.getexif()[0x010E] == "a description"
-        assert b"xmpmeta" in again.info["xmp"] if kind != "PNG" else "XML:com.adobe.xmp" in again.info
+        assert (
+            b"xmpmeta" in again.info["xmp"] if kind != "PNG" else "XML:com.adobe.xmp" in again.info
+        )
     stripped = vaecodec.encode(read_picture(stored), 50, strip=True)
     assert len(stripped) < len(data) - 300
     assert not {"exif", "icc_profile", "xmp"} & set(vaecodec.decode(stripped).info)
 
 
-def file_of_saved(image: Image.Image | np.ndarray, kind: str, info: dict[str, Any] | None = None) -> io.BytesIO:
+def file_of_saved(
+    image: Image.Image | np.ndarray, kind: str, info: dict[str, Any] | None = None
+) -> io.BytesIO:
     out = io.BytesIO()
     save_image(image, kind, out, image.info if isinstance(image, Image.Image) else info or {})
     out.seek(0)
@@ -170,12 +198,16 @@ def test_nothing_asks_for_a_second_turn(picture: Image.Image) -> None:
     exif[0x0112] = 6
     for kind in ("TIFF", "PNG"):
         turned = vaecodec.decode(vaecodec.encode(Image.open(file_of(picture, kind, exif=exif))))
-        assert turned.size == (picture.height, picture.width) and turned.getexif().get(0x0112, 1) == 1
+        assert (
+            turned.size == (picture.height, picture.width) and turned.getexif().get(0x0112, 1) == 1
+        )
     stored = Image.open(file_of(picture, "JPEG", exif=exif, xmp=ORIENTED, quality=95))
     decoded = vaecodec.decode(vaecodec.encode(stored, 80))
     assert decoded.size == (picture.height, picture.width) and b"6" not in decoded.info["xmp"]
     assert stored.getexif()[0x0112] == 6  # the caller's image is as it was
-    by_xmp = vaecodec.decode(vaecodec.encode(Image.open(file_of(picture, "JPEG", xmp=ORIENTED, quality=95)), 80))
+    by_xmp = vaecodec.decode(
+        vaecodec.encode(Image.open(file_of(picture, "JPEG", xmp=ORIENTED, quality=95)), 80)
+    )
     assert by_xmp.size == (picture.height, picture.width) and by_xmp.getexif().get(0x0112, 1) == 1
 
 
@@ -188,7 +220,10 @@ def test_sixteen_bit_png_keeps_its_metadata_and_transparency(picture: Image.Imag
     info = {"icc_profile": profile, "exif": exif.tobytes(), "xmp": ORIENTED}
     array = np.asarray(picture, np.uint16) * 257 + 7
     source = read_picture(file_of_saved(array, "PNG", info))
-    assert source.color == "RGB16" and (source.width, source.height) == (picture.height, picture.width)
+    assert source.color == "RGB16" and (source.width, source.height) == (
+        picture.height,
+        picture.width,
+    )
     from vaecodec.codec import decode_canvas
 
     canvas, kept = decode_canvas(vaecodec.encode(source, 50))
@@ -200,7 +235,9 @@ def test_sixteen_bit_png_keeps_its_metadata_and_transparency(picture: Image.Imag
         assert tags[0x010E] == "a description" and tags[0x0112] == 1
     out = io.BytesIO()
     clear = tuple(int(v) for v in array[5, 5])
-    png.Writer(150, 110, greyscale=False, bitdepth=16, transparent=clear).write(out, array.reshape(110, -1))
+    png.Writer(150, 110, greyscale=False, bitdepth=16, transparent=clear).write(
+        out, array.reshape(110, -1)
+    )
     out.seek(0)
     keyed = read_picture(out)
     assert keyed.color == "RGBA16" and vaecodec.decode_array(vaecodec.encode(keyed))[5, 5, 3] == 0
@@ -223,7 +260,10 @@ def test_what_is_rounded_or_left_out_is_said(picture: Image.Image) -> None:
     deep = b"P6 150 110 65535\n" + (np.asarray(picture).astype(">u2") * 257).tobytes()
     assert "16 bits a sample are read as 8" in read_picture(io.BytesIO(deep)).notes[0]
     assert read_picture(file_of(picture, "PPM")).notes == []
-    assert read_picture(file_of(picture, "TIFF")).notes == [] and read_picture(file_of(picture, "JPEG2000")).notes == []
+    assert (
+        read_picture(file_of(picture, "TIFF")).notes == []
+        and read_picture(file_of(picture, "JPEG2000")).notes == []
+    )
     tiff = file_of(picture, "TIFF", description="what it shows", artist="somebody")
     tags = Image.Exif()
     tags.load(read_picture(tiff).metadata["exif"])
@@ -253,5 +293,9 @@ def test_damaged_metadata_does_not_cost_the_rest(picture: Image.Image) -> None:
     with pytest.raises(FormatError, match="checksum"):
         vaecodec.decode(bytes(data))
     saved = vaecodec.decode(bytes(data), best_effort=True)
-    assert len(saved.info["lost"]) == 1 and "icc_profile" in saved.info["lost"][0] and "icc_profile" not in saved.info
+    assert (
+        len(saved.info["lost"]) == 1
+        and "icc_profile" in saved.info["lost"][0]
+        and "icc_profile" not in saved.info
+    )
     assert saved.info["xmp"] == b"<x/>"

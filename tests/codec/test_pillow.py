@@ -1,4 +1,5 @@
 """The Pillow plugin, tested as Pillow tests its own."""
+
 import io
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,9 @@ def test_registered() -> None:
     assert Image.MIME["VAE"] == "image/x-vae"
 
 
-def test_open_reads_the_header_and_load_the_pixels(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_reads_the_header_and_load_the_pixels(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = Image.open(io.BytesIO(data))
     assert (image.format, image.mode, image.size) == ("VAE", "RGB", (237, 155))
     assert image.info["quality"] == 60 and image.info["model"] == vaecodec.probe(data).model
@@ -55,14 +58,20 @@ def test_save_and_open_by_name(tmp_path: Path, photo: Image.Image) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "LA", "RGBA", "I;16", "P", "1"])
 def test_modes(photo: Image.Image, mode: str) -> None:
-    image = Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 257) if mode == "I;16" else photo.convert(mode)
+    image = (
+        Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 257)
+        if mode == "I;16"
+        else photo.convert(mode)
+    )
     out = io.BytesIO()
     image.save(out, "VAE", quality=80)
     assert Image.open(out).mode == {"P": "RGB", "1": "L"}.get(mode, mode)
     decoded = Image.open(out).copy()
     assert decoded.size == photo.size
     if mode != "I;16":  # which convert() clips
-        assert psnr(image.convert("RGB"), decoded.convert("RGB")) > {"1": 8, "P": 22}.get(mode, 30)  # the two are dithered
+        assert psnr(image.convert("RGB"), decoded.convert("RGB")) > {"1": 8, "P": 22}.get(
+            mode, 30
+        )  # the two are dithered
 
 
 def test_sixteen_bit_colors_are_rounded(photo: Image.Image) -> None:
@@ -80,7 +89,9 @@ def test_metadata(photo: Image.Image) -> None:
     assert image.info["icc_profile"] == b"profile" and image.info["xmp"] == b"<x/>"
     again = io.BytesIO()
     image.save(again, "VAE", xmp=None)
-    assert Image.open(again).info["icc_profile"] == b"profile" and "xmp" not in Image.open(again).info
+    assert (
+        Image.open(again).info["icc_profile"] == b"profile" and "xmp" not in Image.open(again).info
+    )
 
 
 def test_verify(data: bytes) -> None:
@@ -99,7 +110,11 @@ def test_truncated(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     for end in (0, 3, 20):
         with pytest.raises(UnidentifiedImageError):
             Image.open(io.BytesIO(data[:end]))
-    for end in (30, len(data) // 2, len(data) - 1):  # the header is there: it opens, and load() says what is wrong
+    for end in (
+        30,
+        len(data) // 2,
+        len(data) - 1,
+    ):  # the header is there: it opens, and load() says what is wrong
         image = Image.open(io.BytesIO(data[:end]))
         assert image.size == (237, 155)
         with pytest.raises(OSError, match="cut short"):

@@ -1,4 +1,5 @@
 """The range coder in plain Python must give constriction's bits, whatever the symbols and however hostile the words."""
+
 import constriction
 import numpy as np
 import pytest
@@ -28,7 +29,10 @@ def test_same_words_as_constriction(seed: int) -> None:
             p, n = None, 1 << size
         else:
             less_one, n = tables(rng)
-            mine, peer = rangecoder.Categorical(less_one), model.Categorical(less_one, perfect=False)
+            mine, peer = (
+                rangecoder.Categorical(less_one),
+                model.Categorical(less_one, perfect=False),
+            )
             p = (less_one + 1) / 2**24 if rng.random() < 0.7 else None  # likely symbols, or any
         symbols = rng.choice(n, int(rng.integers(1, 60)), p=p).astype(np.int32)
         ours.encode(symbols, mine)
@@ -41,7 +45,9 @@ def test_same_words_as_constriction(seed: int) -> None:
         assert decoder.decode(mine, len(symbols)).tolist() == symbols.tolist()
 
     # Damaged words: the same garbage, or a refusal at the same run.
-    damaged = np.concatenate([words, rng.integers(0, 2**32, 3).astype(np.uint32)])[: max(1, len(words) - 1)]
+    damaged = np.concatenate([words, rng.integers(0, 2**32, 3).astype(np.uint32)])[
+        : max(1, len(words) - 1)
+    ]
     damaged[rng.integers(len(damaged))] ^= np.uint32(1 << int(rng.integers(32)))
     ours_d, theirs_d = rangecoder.RangeDecoder(damaged), queue.RangeDecoder(damaged)
     for mine, peer, symbols in runs:

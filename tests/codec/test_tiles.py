@@ -1,4 +1,5 @@
 """Large pictures: tiles, regions, reduced sizes, previews, and what damage to one tile does to the others."""
+
 import io
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def flipped(data: bytes, at: int) -> bytes:
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([0, 128, 256]), st.data())
-def test_blocks_cover_every_pixel_once(width: int, height: int, side: int, data: st.DataObject) -> None:
+def test_blocks_cover_every_pixel_once(
+    width: int, height: int, side: int, data: st.DataObject
+) -> None:
     grid = Grid(width, height, side)
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     wanted = Box(x, y, data.draw(st.integers(x + 1, width)), data.draw(st.integers(y + 1, height)))
@@ -61,12 +64,19 @@ def test_blocks_cover_every_pixel_once(width: int, height: int, side: int, data:
             seen[box.y0 : box.y1, box.x0 : box.x1] += 1
             tiles = [grid.box(tile) for tile in grid.meeting(box)]
             assert all(tile.meets(box) for tile in tiles)
-            assert sum((t := tile.within(box)).width * t.height for tile in tiles) == box.width * box.height
-    assert (seen[wanted.y0 : wanted.y1, wanted.x0 : wanted.x1] == 1).all() and seen.sum() == wanted.width * wanted.height
+            assert (
+                sum((t := tile.within(box)).width * t.height for tile in tiles)
+                == box.width * box.height
+            )
+    assert (
+        seen[wanted.y0 : wanted.y1, wanted.x0 : wanted.x1] == 1
+    ).all() and seen.sum() == wanted.width * wanted.height
 
 
 @pytest.mark.parametrize("quality", [5, 95])
-def test_tiles_change_nothing_but_a_few_bits(monkeypatch: pytest.MonkeyPatch, picture: Image.Image, quality: int) -> None:
+def test_tiles_change_nothing_but_a_few_bits(
+    monkeypatch: pytest.MonkeyPatch, picture: Image.Image, quality: int
+) -> None:
     """g_a and g_s see beyond the tiles, so that pictures hardly differ from those of a file with one tile, edges included."""
     whole = vaecodec.encode(picture, quality)
     monkeypatch.setattr("vaecodec.encoding.tile_log2", lambda width, height: 7)
@@ -129,8 +139,17 @@ def test_a_hundred_decodings_are_one(small_tiles: None) -> None:
             assert part is not None and (part.y.tobytes(), part.z.tobytes()) == expected[tile]
 
 
-@pytest.mark.parametrize("region", [(0, 0, 300, 217), (0, 0, 1, 1), (299, 216, 1, 1), (100, 90, 60, 70), (127, 127, 2, 2),
-                                    (5, 130, 290, 3)])
+@pytest.mark.parametrize(
+    "region",
+    [
+        (0, 0, 300, 217),
+        (0, 0, 1, 1),
+        (299, 216, 1, 1),
+        (100, 90, 60, 70),
+        (127, 127, 2, 2),
+        (5, 130, 290, 3),
+    ],
+)
 def test_regions(tiled: bytes, region: tuple[int, int, int, int]) -> None:
     x, y, w, h = region
     part = np.asarray(vaecodec.decode(tiled, region=region))
@@ -165,10 +184,15 @@ def test_reduced_sizes(tiled: bytes, picture: Image.Image, scale: int) -> None:
     small = vaecodec.decode(tiled, scale=scale)
     assert small.size == (-(-SIZE[0] // scale), -(-SIZE[1] // scale))
     whole = (SIZE[0] // scale, SIZE[1] // scale)
-    expected = picture.crop((0, 0, whole[0] * scale, whole[1] * scale)).resize(whole, Image.Resampling.BOX)
+    expected = picture.crop((0, 0, whole[0] * scale, whole[1] * scale)).resize(
+        whole, Image.Resampling.BOX
+    )
     assert psnr(expected, small.crop((0, 0, *whole))) > 24
     part = vaecodec.decode(tiled, scale=scale, region=(64, 32, 100, 80))
-    assert difference(part, small.crop((64 // scale, 32 // scale, -(-164 // scale), -(-112 // scale)))) <= 1
+    assert (
+        difference(part, small.crop((64 // scale, 32 // scale, -(-164 // scale), -(-112 // scale))))
+        <= 1
+    )
     with pytest.raises(VaecodecError, match="scale"):
         vaecodec.decode(tiled, scale=3)
 
@@ -181,7 +205,9 @@ def test_every_cut_gives_a_preview(tiled: bytes, stepped: bytes, picture: Image.
             with pytest.raises(FormatError):
                 vaecodec.decode(data[:end])
             shown = vaecodec.decode(data[:end], preview=True)
-            assert shown.size == SIZE and shown.info["share"] == pytest.approx(end / len(data), abs=0.2)
+            assert shown.size == SIZE and shown.info["share"] == pytest.approx(
+                end / len(data), abs=0.2
+            )
         assert difference(vaecodec.decode(data, preview=True), vaecodec.decode(data)) == 0
         for end in (0, 10, 26, first.at):
             with pytest.raises(FormatError):
@@ -196,17 +222,28 @@ def test_more_bytes_show_more(small_tiles: None) -> None:
     assert quality == sorted(quality) and quality[1] > 18 and quality[-1] > 33
 
 
-def test_damaged_tiles_are_named_and_filled(tiled: bytes, stepped: bytes, picture: Image.Image) -> None:
+def test_damaged_tiles_are_named_and_filled(
+    tiled: bytes, stepped: bytes, picture: Image.Image
+) -> None:
     whole = np.asarray(vaecodec.decode(tiled))
     chunks = Reader(tiled).coded()
-    damaged = flipped(flipped(tiled, chunks[1].at + 20), chunks[4].at + 1)  # in the payload; in the length
+    damaged = flipped(
+        flipped(tiled, chunks[1].at + 20), chunks[4].at + 1
+    )  # in the payload; in the length
     with pytest.raises(FormatError, match=r"2 of its 6 tiles \(1, 4\)"):
         vaecodec.decode(damaged)
     saved = vaecodec.decode(damaged, best_effort=True)
     assert saved.info["damaged"] == [(128, 0, 128, 128), (128, 128, 128, 89)]
-    assert difference(np.asarray(saved)[:, :40], whole[:, :40]) == 0  # beyond the reach of what was lost
-    assert psnr(Image.fromarray(np.asarray(saved)[:128, 128:256]), picture.crop((128, 0, 256, 128))) > 10
-    damaged = flipped(stepped, Reader(stepped).coded()[6 * 2 + 3].at + 7)  # step 1 of tile 3: what came before is still of use
+    assert (
+        difference(np.asarray(saved)[:, :40], whole[:, :40]) == 0
+    )  # beyond the reach of what was lost
+    assert (
+        psnr(Image.fromarray(np.asarray(saved)[:128, 128:256]), picture.crop((128, 0, 256, 128)))
+        > 10
+    )
+    damaged = flipped(
+        stepped, Reader(stepped).coded()[6 * 2 + 3].at + 7
+    )  # step 1 of tile 3: what came before is still of use
     with pytest.raises(FormatError, match=r"1 of its 6 tiles \(3\)"):
         vaecodec.decode(damaged)
     saved = vaecodec.decode(damaged, best_effort=True)
@@ -215,13 +252,18 @@ def test_damaged_tiles_are_named_and_filled(tiled: bytes, stepped: bytes, pictur
     assert vaecodec.decode(tiled, best_effort=True).info["damaged"] == []
 
 
-def test_lossless_alpha_survives_its_tile_and_lost_alpha_is_filled(small_tiles: None, picture: Image.Image) -> None:
+def test_lossless_alpha_survives_its_tile_and_lost_alpha_is_filled(
+    small_tiles: None, picture: Image.Image
+) -> None:
     plane = Image.radial_gradient("L").resize(SIZE)
     picture.putalpha(plane)
     data = vaecodec.encode(picture, 60)
     reader = Reader(data)
     saved = vaecodec.decode(flipped(data, reader.coded()[1].at + 20), best_effort=True)
-    assert saved.info["damaged"] == [(128, 0, 128, 128)] and difference(saved.getchannel("A"), plane) == 0
+    assert (
+        saved.info["damaged"] == [(128, 0, 128, 128)]
+        and difference(saved.getchannel("A"), plane) == 0
+    )
     saved = vaecodec.decode(flipped(data, reader.alpha()[1].at + 20), best_effort=True)
     assert saved.info["damaged"] == [(128, 0, 128, 128)]
     assert difference(saved.convert("RGB"), vaecodec.decode(data).convert("RGB")) == 0
@@ -251,7 +293,10 @@ def test_too_little_to_show() -> None:
     from vaecodec.container import Header, write
 
     model = networks.default_model()
-    for header in (Header(23_000, 23_000, "RGB", 50, model, 9), Header(1400, 1400, "RGB", 50, model)):
+    for header in (
+        Header(23_000, 23_000, "RGB", 50, model, 9),
+        Header(1400, 1400, "RGB", 50, model),
+    ):
         with pytest.raises(FormatError, match="too few to show"):
             vaecodec.decode(write(header, [(b"T", bytes(8))]), preview=True)
 
@@ -267,7 +312,9 @@ def test_command_line(tiled: bytes, tmp_path: Path) -> None:
     import sys
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "vaecodec", *args], capture_output=True, text=True, cwd=tmp_path)
+        return subprocess.run(
+            [sys.executable, "-m", "vaecodec", *args], capture_output=True, text=True, cwd=tmp_path
+        )
 
     (tmp_path / "a.vae").write_bytes(tiled)
     (tmp_path / "cut.vae").write_bytes(tiled[: len(tiled) // 2])
@@ -279,12 +326,27 @@ def test_command_line(tiled: bytes, tmp_path: Path) -> None:
     shown = run("decode", "cut.vae", "cut.png", "--preview")
     assert shown.returncode == 0 and "preview of 5" in shown.stderr
     failed = run("decode", "bad.vae", "bad.png")
-    assert failed.returncode == 1 and "1 of its 6 tiles (2)" in failed.stderr and not (tmp_path / "bad.png").exists()
+    assert (
+        failed.returncode == 1
+        and "1 of its 6 tiles (2)" in failed.stderr
+        and not (tmp_path / "bad.png").exists()
+    )
     saved = run("decode", "bad.vae", "bad.png", "--best-effort")
-    assert saved.returncode == 3 and "128 x 128 at 256,0" not in saved.stderr and "44 x 128 at 256,0" in saved.stderr
+    assert (
+        saved.returncode == 3
+        and "128 x 128 at 256,0" not in saved.stderr
+        and "44 x 128 at 256,0" in saved.stderr
+    )
     shown = run("decode", "bad.vae", "bad.png", "--preview", "--force")
-    assert shown.returncode == 0 and "100.0 %" in shown.stderr and "44 x 128 at 256,0" in shown.stderr
-    for wrong in (["--region", "1,2,3"], ["--scale", "2"], ["--preview", "--best-effort"], ["--format", "a/b"]):
+    assert (
+        shown.returncode == 0 and "100.0 %" in shown.stderr and "44 x 128 at 256,0" in shown.stderr
+    )
+    for wrong in (
+        ["--region", "1,2,3"],
+        ["--scale", "2"],
+        ["--preview", "--best-effort"],
+        ["--format", "a/b"],
+    ):
         assert run("decode", "a.vae", "x.png", *wrong).returncode == 2
     assert "does not lie" in run("decode", "a.vae", "x.png", "--region", "0,0,301,1").stderr
     listed = run("info", "a.vae")

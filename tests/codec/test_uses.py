@@ -1,4 +1,5 @@
 """What else the networks do: sample, interpolate, score, embed, restore; as functions, and as users meet them."""
+
 import io
 import json
 from pathlib import Path
@@ -38,8 +39,17 @@ def test_samples_come_from_the_prior() -> None:
     assert calm.bits_per_pixel < 0.7 * np.mean([s.bits_per_pixel for s in found])
 
 
-@pytest.mark.parametrize("change", [{"temperature": -1}, {"temperature": float("nan")}, {"seed": -1}, {"quality": 0},
-                                    {"width": 0}, {"width": 10**9}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"seed": -1},
+        {"quality": 0},
+        {"width": 0},
+        {"width": 10**9},
+    ],
+)
 def test_samples_that_cannot_be(change: dict[str, float]) -> None:
     with pytest.raises(VaecodecError):
         sample(**{"width": 64, "height": 64, **change})  # type: ignore[arg-type]
@@ -59,9 +69,13 @@ def test_interpolation_begins_and_ends_at_the_pictures(photo: Image.Image) -> No
 def test_score_is_the_size_of_the_file(photo: Image.Image) -> None:
     for image, quality in ((photo, 50), (photo.convert("L"), 90), (kodak_crop(8, 700, 500), 20)):
         found, size = score(Picture(image), quality), len(vaecodec.encode(image, quality))
-        assert found.bits_per_pixel * image.width * image.height / 8 == pytest.approx(size, rel=0.02, abs=60)
+        assert found.bits_per_pixel * image.width * image.height / 8 == pytest.approx(
+            size, rel=0.02, abs=60
+        )
         decoded = vaecodec.decode(vaecodec.encode(image, quality))
-        assert found.psnr == pytest.approx(psnr(image, decoded), abs=0.1 if image.mode == "RGB" else 0.5)  # grey: in colours
+        assert found.psnr == pytest.approx(
+            psnr(image, decoded), abs=0.1 if image.mode == "RGB" else 0.5
+        )  # grey: in colours
         cells = -(-image.height // 16), -(-image.width // 16)
         assert found.bits.shape == found.error.shape == found.excess_bits.shape == cells
 
@@ -69,7 +83,9 @@ def test_score_is_the_size_of_the_file(photo: Image.Image) -> None:
 def test_score_of_tiles_is_that_of_the_file() -> None:
     image = Image.fromarray(np.tile(np.asarray(kodak_crop(5, 500, 400)), (3, 3, 1)))
     found = score(Picture(image))
-    assert found.bits_per_pixel * image.width * image.height / 8 == pytest.approx(len(vaecodec.encode(image)), rel=0.02)
+    assert found.bits_per_pixel * image.width * image.height / 8 == pytest.approx(
+        len(vaecodec.encode(image)), rel=0.02
+    )
 
 
 def test_score_finds_noise(photo: Image.Image) -> None:
@@ -96,7 +112,11 @@ def test_features_of_a_file_are_those_of_its_picture(progressive: bool) -> None:
     image = Image.fromarray(np.tile(np.asarray(kodak_crop(5, 500, 400)), (3, 3, 1)))
     data = vaecodec.encode(image, 70, progressive=progressive)
     one, other = embed(Picture(image), 70), embed_file(data)
-    assert np.array_equal(one.y, other.y) and np.array_equal(one.z, other.z) and np.array_equal(one.whole, other.whole)
+    assert (
+        np.array_equal(one.y, other.y)
+        and np.array_equal(one.z, other.z)
+        and np.array_equal(one.whole, other.whole)
+    )
     nets = networks.load()
     assert one.y.shape == (nets.m, 75, 94) and one.z.shape == (nets.channels_z, 19, 24)
     assert one.whole.shape == (15 * nets.m + nets.channels_z,) and np.isfinite(one.whole).all()
@@ -104,14 +124,18 @@ def test_features_of_a_file_are_those_of_its_picture(progressive: bool) -> None:
 
 def test_thirds() -> None:
     for length in (1, 2, 3, 4, 30):
-        assert np.allclose(thirds(length).sum(1), 1) and np.allclose(thirds(length).mean(0), 1 / length)
+        assert np.allclose(thirds(length).sum(1), 1) and np.allclose(
+            thirds(length).mean(0), 1 / length
+        )
     assert np.allclose(thirds(3), np.eye(3)) and np.allclose(thirds(4)[0], [0.75, 0.25, 0, 0])
 
 
 def test_features_tell_pictures_apart() -> None:
     pictures = [kodak_crop(n, 384, 256) for n in (1, 5, 8, 13, 20, 23)]
     known = np.stack([embed(Picture(p)).whole for p in pictures])
-    smaller = np.stack([embed(Picture(p.resize((288, 192), Image.Resampling.BICUBIC))).whole for p in pictures])
+    smaller = np.stack(
+        [embed(Picture(p.resize((288, 192), Image.Resampling.BICUBIC))).whole for p in pictures]
+    )
     far = np.linalg.norm(smaller[:, None] - known[None], axis=2)
     assert (far.argmin(1) == np.arange(len(pictures))).all()
 
@@ -121,14 +145,20 @@ def test_restored_pictures_are_nearer(task: str) -> None:
     original = kodak_crop(23, 600, 401) if task != "superres" else kodak_crop(23, 600, 400)
     pixels, rng, mask = np.asarray(original), np.random.default_rng(0), None
     if task == "denoise":
-        simple = Image.fromarray(np.clip(pixels + rng.normal(0, 25, pixels.shape), 0, 255).astype(np.uint8))
+        simple = Image.fromarray(
+            np.clip(pixels + rng.normal(0, 25, pixels.shape), 0, 255).astype(np.uint8)
+        )
         damaged, gain = simple, 8.0
     elif task == "superres":
         damaged = original.resize((300, 200), Image.Resampling.BICUBIC)
         simple, gain = damaged.resize(original.size, Image.Resampling.BICUBIC), 0.5
     else:
         mask = np.repeat(np.repeat(rng.random((26, 38)) < 0.2, 16, 0), 16, 1)[:401, :600]
-        damaged, simple, gain = Image.fromarray(pixels * ~mask[:, :, None]), Image.fromarray(fill_masked(pixels, mask)), 0.3
+        damaged, simple, gain = (
+            Image.fromarray(pixels * ~mask[:, :, None]),
+            Image.fromarray(fill_masked(pixels, mask)),
+            0.3,
+        )
     restored = restore(task, Picture(damaged), mask)
     assert restored.mode == "RGB" and restored.size == original.size
     assert psnr(restored, original) > psnr(simple, original) + gain
@@ -144,9 +174,15 @@ def test_restored_parts_join_without_seams() -> None:
     assert np.abs(whole[352 + 176 :] - corner[176:]).max() <= 1
 
 
-def test_restoration_that_cannot_be(photo: Image.Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_restoration_that_cannot_be(
+    photo: Image.Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     picture = Picture(photo)
-    for task, mask in (("denoise", np.zeros((155, 237), bool)), ("inpaint", None), ("inpaint", np.zeros((3, 3), bool))):
+    for task, mask in (
+        ("denoise", np.zeros((155, 237), bool)),
+        ("inpaint", None),
+        ("inpaint", np.zeros((3, 3), bool)),
+    ):
         with pytest.raises(ImageError, match="mask"):
             restore(task, picture, mask)
     bare = tmp_path / "models" / networks.default_model()
@@ -174,27 +210,58 @@ def test_commands(folder: Path, photo: Image.Image) -> None:
     def png(name: str) -> Image.Image:
         return Image.open(io.BytesIO((folder / name).read_bytes()))
 
-    assert run("sample", "--size", "100x70", "-o", "s.png", "--seed", "7", cwd=folder).returncode == 0
+    assert (
+        run("sample", "--size", "100x70", "-o", "s.png", "--seed", "7", cwd=folder).returncode == 0
+    )
     assert png("s.png").size == (100, 70)
-    assert run("interpolate", "photo.png", "photo.vae", "-o", "walk.png", "--steps", "3", cwd=folder).returncode == 0
+    assert (
+        run(
+            "interpolate", "photo.png", "photo.vae", "-o", "walk.png", "--steps", "3", cwd=folder
+        ).returncode
+        == 0
+    )
     assert png("walk.png").size == (3 * photo.width, photo.height)
-    assert run("interpolate", "photo.png", "photo.vae", "-o", "walk.gif", "--steps", "3", cwd=folder).returncode == 0
+    assert (
+        run(
+            "interpolate", "photo.png", "photo.vae", "-o", "walk.gif", "--steps", "3", cwd=folder
+        ).returncode
+        == 0
+    )
     assert png("walk.gif").n_frames == 3  # type: ignore[attr-defined]
     result = run("score", "photo.png", "photo.vae", "--json", "-o", "maps", cwd=folder)
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["file"] for line in lines] == ["photo.png", "photo.vae"]
     assert lines[0]["bits_per_pixel"] > lines[1]["bits_per_pixel"]
     assert {path.name for path in (folder / "maps").iterdir()} == {
-        f"photo{end}-{kind}.png" for end in (".png", ".vae") for kind in ("bits", "excess", "error")}
+        f"photo{end}-{kind}.png" for end in (".png", ".vae") for kind in ("bits", "excess", "error")
+    }
     assert png("maps/photo.png-bits.png").size == photo.size
-    assert run("embed", "photo.png", "photo.vae", "-o", "f.npz", "--cells", cwd=folder).returncode == 0
+    assert (
+        run("embed", "photo.png", "photo.vae", "-o", "f.npz", "--cells", cwd=folder).returncode == 0
+    )
     with np.load(folder / "f.npz") as stored:
-        assert list(stored["names"]) == ["photo.png", "photo.vae"] and stored["y_0"].dtype == np.float16
+        assert (
+            list(stored["names"]) == ["photo.png", "photo.vae"]
+            and stored["y_0"].dtype == np.float16
+        )
         assert np.array_equal(stored["features"][0], stored["features"][1])
-    assert run("restore", "photo.png", "--task", "denoise", "-o", "clean.png", cwd=folder).returncode == 0
+    assert (
+        run("restore", "photo.png", "--task", "denoise", "-o", "clean.png", cwd=folder).returncode
+        == 0
+    )
     assert png("clean.png").size == photo.size
     Image.new("1", photo.size, 1).save(folder / "mask.png")
-    result = run("restore", "photo.png", "--task", "inpaint", "--mask", "mask.png", "-o", "filled.webp", cwd=folder)
+    result = run(
+        "restore",
+        "photo.png",
+        "--task",
+        "inpaint",
+        "--mask",
+        "mask.png",
+        "-o",
+        "filled.webp",
+        cwd=folder,
+    )
     assert result.returncode == 0
 
 
@@ -203,14 +270,21 @@ def test_what_is_left_out_is_said(folder: Path, photo: Image.Image) -> None:
     clear.putalpha(99)
     clear.save(folder / "clear.png")
     result = run("restore", "clear.png", "--task", "denoise", "-o", "clean.png", cwd=folder)
-    assert result.returncode == 0 and b"clear.png: warning" in result.stderr and b"alpha" in result.stderr
+    assert (
+        result.returncode == 0
+        and b"clear.png: warning" in result.stderr
+        and b"alpha" in result.stderr
+    )
     photo.save(folder / "moving.gif", save_all=True, append_images=[photo.rotate(5)])
     assert b"only the first of its 2 frames" in run("score", "moving.gif", cwd=folder).stderr
 
 
 def test_commands_that_fail(folder: Path, photo: Image.Image) -> None:
     def fails(*args: object, code: int = 1) -> None:
-        words, options = [w for w in args if str(w).startswith("?")], [w for w in args if not str(w).startswith("?")]
+        words, options = (
+            [w for w in args if str(w).startswith("?")],
+            [w for w in args if not str(w).startswith("?")],
+        )
         result = run(*options, cwd=folder)
         result.stdout = b"" if options[0] == "score" else result.stdout
         refused(result, *(str(w)[1:] for w in words), code=code)
@@ -229,9 +303,24 @@ def test_commands_that_fail(folder: Path, photo: Image.Image) -> None:
     fails("restore", "photo.png", "--task", "inpaint", "-o", "r.png", "?--mask", code=2)
     fails("restore", "broken.png", "--task", "denoise", "-o", "r.png", "?broken.png")
     Image.new("L", (3, 3)).save(folder / "small.png")
-    fails("restore", "photo.png", "--task", "inpaint", "--mask", "small.png", "-o", "r.png", "?mask", "?sizes")
+    fails(
+        "restore",
+        "photo.png",
+        "--task",
+        "inpaint",
+        "--mask",
+        "small.png",
+        "-o",
+        "r.png",
+        "?mask",
+        "?sizes",
+    )
     foreign = bytearray((folder / "photo.vae").read_bytes())
     assert bytes.fromhex(networks.default_model()) in foreign
-    (folder / "foreign.vae").write_bytes(foreign.replace(bytes.fromhex(networks.default_model()), bytes(4)))
+    (folder / "foreign.vae").write_bytes(
+        foreign.replace(bytes.fromhex(networks.default_model()), bytes(4))
+    )
     fails("embed", "foreign.vae", "-o", "f.npz", "?foreign.vae")
-    assert not any((folder / name).exists() for name in ("s.png", "s.xyz", "w.png", "f.npz", "r.png"))
+    assert not any(
+        (folder / name).exists() for name in ("s.png", "s.xyz", "w.png", "f.npz", "r.png")
+    )

@@ -3,6 +3,7 @@
 parser: headers, chunks and metadata from any bytes. decode: whole files of a tiny model, mutated; a picture that is shown
 as good must be the right one. Anything but a VaecodecError ends the run with a traceback and a file that shows it.
 """
+
 import random
 import sys
 import tempfile
@@ -46,16 +47,22 @@ def main() -> None:
         if lenient:
             changed = mutate.forge_header(changed, rng) if len(changed) > 26 else changed
         try:
-            decoded = vaecodec.decode_array(changed, model=model, threads=1, best_effort=lenient, max_pixels=10**6)
+            decoded = vaecodec.decode_array(
+                changed, model=model, threads=1, best_effort=lenient, max_pixels=10**6
+            )
         except VaecodecError:
             return
-        if not lenient and np.abs(decoded.astype(int) - picture.astype(int)).max() > (257 if decoded.dtype == np.uint16 else 1):
+        if not lenient and np.abs(decoded.astype(int) - picture.astype(int)).max() > (
+            257 if decoded.dtype == np.uint16 else 1
+        ):
             raise AssertionError("a wrong picture was passed as good")
 
     corpus = Path(tempfile.mkdtemp(prefix="vaecodec-corpus-"))
     for i, (data, _) in enumerate(originals):
         (corpus / str(i)).write_bytes(data)
-    atheris.Setup([sys.argv[0], *options, str(corpus)], {"parser": parser, "decode": decode}[target])
+    atheris.Setup(
+        [sys.argv[0], *options, str(corpus)], {"parser": parser, "decode": decode}[target]
+    )
     atheris.Fuzz()
 
 

@@ -1,4 +1,5 @@
 """Ways of damaging a .vae file, for hypothesis and for atheris."""
+
 import random
 import struct
 import zlib

@@ -1,4 +1,5 @@
 """Damaged files: refused in one sentence, or decoded to exactly the right picture; never a crash, never a wrong picture."""
+
 import random
 from pathlib import Path
 
@@ -23,9 +24,13 @@ def originals(model: str) -> list[tuple[bytes, np.ndarray]]:
     return [(data, vaecodec.decode_array(data, model=model)) for data in tiny.files(model)]
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.integers(0, 6), st.integers(0, 2**32))
-def test_no_wrong_picture(originals: list[tuple[bytes, np.ndarray]], model: str, which: int, seed: int) -> None:
+def test_no_wrong_picture(
+    originals: list[tuple[bytes, np.ndarray]], model: str, which: int, seed: int
+) -> None:
     data, picture = originals[which]
     changed = mutate.mutated(data, random.Random(seed))
     try:
@@ -33,13 +38,18 @@ def test_no_wrong_picture(originals: list[tuple[bytes, np.ndarray]], model: str,
     except VaecodecError as error:
         assert str(error) and "\n" not in str(error)
         return
-    assert np.abs(decoded.astype(int) - picture.astype(int)).max() <= (257 if decoded.dtype == np.uint16 else 1)
+    assert np.abs(decoded.astype(int) - picture.astype(int)).max() <= (
+        257 if decoded.dtype == np.uint16 else 1
+    )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.integers(0, 6), st.integers(0, 2**32), st.booleans())
-def test_lenient_decoding_and_forged_headers_do_not_crash(originals: list[tuple[bytes, np.ndarray]], model: str, which: int,
-                                                          seed: int, forged: bool) -> None:
+def test_lenient_decoding_and_forged_headers_do_not_crash(
+    originals: list[tuple[bytes, np.ndarray]], model: str, which: int, seed: int, forged: bool
+) -> None:
     data = mutate.mutated(originals[which][0], random.Random(seed))
     if forged and len(data) > 26:
         data = mutate.forge_header(data, random.Random(seed + 1))
@@ -63,7 +73,9 @@ def test_parser(tail: bytes, valid_header: bool) -> None:
         assert str(error)
 
 
-def test_hostile_headers_cost_little(model: str, originals: list[tuple[bytes, np.ndarray]], tmp_path: Path) -> None:
+def test_hostile_headers_cost_little(
+    model: str, originals: list[tuple[bytes, np.ndarray]], tmp_path: Path
+) -> None:
     """Claims of hundreds of megapixels and of thousands of tiles over a few bytes."""
     import dataclasses
     import struct
@@ -73,10 +85,18 @@ def test_hostile_headers_cost_little(model: str, originals: list[tuple[bytes, np
 
     data = originals[3][0]
     header = Reader(data).header
-    claims = [write(dataclasses.replace(header, width=20_000, height=20_000, tile=9), [(b"T", bytes(8))] * 1600),
-              write(dataclasses.replace(header, width=2**25, height=1, tile=10, coding=1), [(b"P", b"")] * 5 * 2**15),
-              write(dataclasses.replace(header, width=1400, height=1400, tile=0), [(b"T", bytes(4))]),
-              data[:26] + b"I" + struct.pack("<I", 2**32 - 1) + bytes(100)]
+    claims = [
+        write(
+            dataclasses.replace(header, width=20_000, height=20_000, tile=9),
+            [(b"T", bytes(8))] * 1600,
+        ),
+        write(
+            dataclasses.replace(header, width=2**25, height=1, tile=10, coding=1),
+            [(b"P", b"")] * 5 * 2**15,
+        ),
+        write(dataclasses.replace(header, width=1400, height=1400, tile=0), [(b"T", bytes(4))]),
+        data[:26] + b"I" + struct.pack("<I", 2**32 - 1) + bytes(100),
+    ]
     for claim in claims:
         vaecodec.probe(claim)
         tracemalloc.start()

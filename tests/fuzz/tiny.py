@@ -1,4 +1,5 @@
 """A tiny model and files made with it, so that whole files can be decoded thousands of times."""
+
 import tempfile
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def files(model: str) -> list[bytes]:
     picture.info["icc_profile"] = b"a profile"
     with patch("vaecodec.encoding.tile_log2", lambda *_: 7):
         for image in (picture, clear):
-            made += [vaecodec.encode(image, 60, model=model, progressive=step) for step in (False, True)]
+            made += [
+                vaecodec.encode(image, 60, model=model, progressive=step) for step in (False, True)
+            ]
     return made
 
 

@@ -1,4 +1,5 @@
 """Adds golden files for the default model: python tests/golden/make.py. Existing ones are for ever and are never rewritten."""
+
 import hashlib
 import json
 import sys
@@ -20,7 +21,10 @@ from conftest import kodak_crop  # noqa: E402
 def sixteen_bits(picture: Image.Image) -> np.ndarray:
     """A smooth picture with more than 256 levels."""
     fine = np.asarray(picture, np.uint16) * 257
-    return fine + np.arange(fine.shape[1], dtype=np.uint16).reshape(1, -1, *[1] * (fine.ndim - 2)) % 200
+    return (
+        fine
+        + np.arange(fine.shape[1], dtype=np.uint16).reshape(1, -1, *[1] * (fine.ndim - 2)) % 200
+    )
 
 
 def with_alpha(picture: Image.Image) -> Image.Image:
@@ -46,7 +50,11 @@ CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
     "tiled": (kodak_crop(20, 300, 200), 40.0, TILED),
     "progressive": (kodak_crop(21, 200, 300), 60.0, {**TILED, "progressive": True}),
     "alpha": (with_alpha(kodak_crop(22, 90, 70)), 50.0, {}),
-    "alpha-tiled": (with_alpha(kodak_crop(2, 150, 131).convert("L")), 50.0, {**TILED, "progressive": True}),
+    "alpha-tiled": (
+        with_alpha(kodak_crop(2, 150, 131).convert("L")),
+        50.0,
+        {**TILED, "progressive": True},
+    ),
     "grey16": (sixteen_bits(kodak_crop(12, 100, 80).convert("L")), 90.0, {}),
     "color16": (sixteen_bits(kodak_crop(13, 80, 100)), 90.0, {}),
     "alpha16": (sixteen_bits(with_alpha(kodak_crop(14, 64, 64))), 60.0, {}),
@@ -67,8 +75,12 @@ def main() -> None:
             continue
         path.write_bytes(data)
         np.savez_compressed(path.with_suffix(".npz"), picture=vaecodec.decode_array(data))
-        sums = {part: hashlib.sha256(b"".join(getattr(t, part).astype("<i4").tobytes() for t in tiles)).hexdigest()
-                for part in ("y", "z")}
+        sums = {
+            part: hashlib.sha256(
+                b"".join(getattr(t, part).astype("<i4").tobytes() for t in tiles)
+            ).hexdigest()
+            for part in ("y", "z")
+        }
         path.with_suffix(".json").write_text(json.dumps(sums, indent=1) + "\n")
 
 

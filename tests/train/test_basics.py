@@ -1,4 +1,5 @@
 """The textbook autoencoders on a few digits drawn here: they learn, write what they promise, and refuse what is no MNIST."""
+
 import gzip
 import json
 import struct
@@ -28,7 +29,12 @@ def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     images = np.zeros((count, 28, 28), np.uint8)
     for image, label in zip(images, labels, strict=True):
         canvas = Image.new("L", (28, 28))
-        ImageDraw.Draw(canvas).text(tuple(rng.uniform((4, 0), (12, 6))), str(label), 255, font_size=float(rng.uniform(18, 24)))
+        ImageDraw.Draw(canvas).text(
+            tuple(rng.uniform((4, 0), (12, 6))),
+            str(label),
+            255,
+            font_size=float(rng.uniform(18, 24)),
+        )
         image[:] = np.asarray(canvas)
     return images, labels
 
@@ -62,7 +68,9 @@ def invoke(*args: object) -> tuple[int, str]:
 
 def test_digits(digits: Digits) -> None:
     assert digits.train.shape == (600, 1, 28, 28) and digits.test_labels.shape == (200,)
-    assert digits.train.min() == 0 and digits.train.max() == 1 and digits.train.dtype == torch.float32
+    assert (
+        digits.train.min() == 0 and digits.train.max() == 1 and digits.train.dtype == torch.float32
+    )
 
 
 @pytest.mark.parametrize("damage", ["missing", "no gzip", "short", "kind", "count"])
@@ -73,8 +81,12 @@ def test_what_is_no_mnist(folder: Path, tmp_path: Path, damage: str) -> None:
     if damage == "missing":
         path.unlink()
     else:
-        contents = {"no gzip": b"hello", "short": gzip.compress(data[:-1]), "kind": gzip.compress(b"\1" + data[1:]),
-                    "count": gzip.compress(idx(drawn(10, 1)[0]))}
+        contents = {
+            "no gzip": b"hello",
+            "short": gzip.compress(data[:-1]),
+            "kind": gzip.compress(b"\1" + data[1:]),
+            "count": gzip.compress(idx(drawn(10, 1)[0])),
+        }
         path.write_bytes(contents[damage])
     with pytest.raises(VaecodecError, match=str(tmp_path)):
         mnist.load(tmp_path)
@@ -90,7 +102,10 @@ def test_losses_fall(kind: str, digits: Digits) -> None:
     assert after["psnr"] > before["psnr"] + 3
     if "elbo" in after:
         assert after["elbo"] > before["elbo"] + 50
-        assert after["elbo"] == pytest.approx(-after["reconstruction"] - after["kl"], rel=1e-5) and after["kl"] > 0
+        assert (
+            after["elbo"] == pytest.approx(-after["reconstruction"] - after["kl"], rel=1e-5)
+            and after["kl"] > 0
+        )
 
 
 def test_the_kl_divergence_is_that_of_gaussians(digits: Digits) -> None:
@@ -98,7 +113,9 @@ def test_the_kl_divergence_is_that_of_gaussians(digits: Digits) -> None:
     model = KINDS["vae"]()
     mean, log_variance = model.encode(digits.test[:3])
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
-    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    expected = torch.distributions.kl_divergence(
+        posterior, torch.distributions.Normal(0.0, 1.0)
+    ).sum(1)
     assert torch.allclose(model.losses(digits.test[:3])[1], expected, rtol=1e-4)
 
 
@@ -107,7 +124,9 @@ def test_command(kind: str, folder: Path, tmp_path: Path) -> None:
     code, output = invoke(kind, "--data", folder, "-o", tmp_path, "--epochs", 1)
     assert code == 0, output
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert {"psnr", "ssim"} <= set(figures["test"]) and figures["frechet distance"]["other real digits"] >= 0
+    assert {"psnr", "ssim"} <= set(figures["test"]) and figures["frechet distance"][
+        "other real digits"
+    ] >= 0
     pictures = {path.name for path in tmp_path.glob("*.png")}
     assert len(pictures) == 4, pictures
     for name in pictures:
@@ -123,7 +142,12 @@ def test_command(kind: str, folder: Path, tmp_path: Path) -> None:
 
 def test_commands_that_fail(folder: Path, tmp_path: Path) -> None:
     code, message = invoke("vae", "--data", tmp_path, "-o", tmp_path / "out")
-    assert code == 1 and str(tmp_path) in message and "idx.gz" in message and not (tmp_path / "out").exists()
+    assert (
+        code == 1
+        and str(tmp_path) in message
+        and "idx.gz" in message
+        and not (tmp_path / "out").exists()
+    )
     code, message = invoke("probe", tmp_path, "--data", folder, "-o", tmp_path / "out")
     assert code == 1 and "model.pt" in message
     (tmp_path / "model.pt").write_bytes(b"nothing")
@@ -164,7 +188,10 @@ def test_telling_digits_apart(digits: Digits) -> None:
     torch.manual_seed(0)
     told = torch.eye(10)[digits.train_labels] + torch.randn(600, 10) / 5
     assert probe(told, digits.train_labels, told[:100], digits.train_labels[:100]) > 0.95
-    assert probe(torch.randn(600, 10), digits.train_labels, told[:100], digits.train_labels[:100]) < 0.5
+    assert (
+        probe(torch.randn(600, 10), digits.train_labels, told[:100], digits.train_labels[:100])
+        < 0.5
+    )
     assert 0.2 < purity(digits.test.flatten(1), digits.test_labels) < 1
     labels = torch.arange(100) % 10
     assert purity(torch.eye(10)[labels] * 9, labels) == 1

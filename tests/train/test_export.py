@@ -1,4 +1,5 @@
 """From a checkpoint to a model folder that encodes and decodes exactly, with a small network of other widths."""
+
 import copy
 import dataclasses
 from pathlib import Path
@@ -19,8 +20,18 @@ from vaecodec_train.export import batches, export, load_crops, shuffled
 from vaecodec_train.model import Codec, ModelConfig
 from vaecodec_train.quantize import plan
 
-SMALL = ModelConfig(n=24, k=32, m=48, z=16, p=20, g_a_blocks=(1, 1), g_s_blocks=(1, 2), context_blocks=1, anchors=4,
-                    bypass=True)
+SMALL = ModelConfig(
+    n=24,
+    k=32,
+    m=48,
+    z=16,
+    p=20,
+    g_a_blocks=(1, 1),
+    g_s_blocks=(1, 2),
+    context_blocks=1,
+    anchors=4,
+    bypass=True,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +55,14 @@ def test_export_is_a_working_codec(folder: Path) -> None:
     data = vaecodec.encode(picture, 80, model=str(folder))
     assert vaecodec.probe(data).model == folder.name == networks.content_id(folder)
     assert vaecodec.decode(data, model=str(folder)).size == picture.size
-    assert digest(data, networks.load(str(folder))) == digest(data, Int64(networks.load(str(folder))))
+    assert digest(data, networks.load(str(folder))) == digest(
+        data, Int64(networks.load(str(folder)))
+    )
 
 
-@pytest.mark.parametrize("mode", ["RGB", "1"])  # the second: dithered, so that the limits of the gated blocks matter
+@pytest.mark.parametrize(
+    "mode", ["RGB", "1"]
+)  # the second: dithered, so that the limits of the gated blocks matter
 def test_runtime_matches_the_float_model(model: Codec, folder: Path, mode: str) -> None:
     """g_a and g_s of the runtime are the trained ones, up to float16 weights."""
     picture, q = np.asarray(kodak_crop(12, 128, 192).convert(mode).convert("RGB")), 60.0
@@ -56,11 +71,15 @@ def test_runtime_matches_the_float_model(model: Codec, folder: Path, mode: str) 
     x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
     quality = torch.tensor([(q - 1) / 99])
     with torch.no_grad():
-        gain_a, gain_y = (model.at_quality(t, quality).exp() for t in (model.log_gain_a, model.log_gain_y))
+        gain_a, gain_y = (
+            model.at_quality(t, quality).exp() for t in (model.log_gain_a, model.log_gain_y)
+        )
         expected = model.g_a(x, gain_a) * gain_y
         assert np.abs(y - expected[0].numpy()).max() < 0.01 * float(expected.abs().max())
         y_hat = torch.round(expected * 64)
-        pixels = model.g_s(y_hat / 64 / gain_y, model.at_quality(model.log_gain_s, quality).exp())[0].permute(1, 2, 0)
+        pixels = model.g_s(y_hat / 64 / gain_y, model.at_quality(model.log_gain_s, quality).exp())[
+            0
+        ].permute(1, 2, 0)
     got = nets.synthesise(y_hat[0].numpy(), q).astype(float)
     assert np.abs(got - (pixels * 255).numpy()).max() <= 1.5
 
@@ -87,7 +106,9 @@ def estimated_bits(model: Codec, crops: list[np.ndarray]) -> float:
     return total / len(crops)
 
 
-def test_quantization_aware_training_lowers_the_rate_of_the_integer_networks(model: Codec, tmp_path: Path) -> None:
+def test_quantization_aware_training_lowers_the_rate_of_the_integer_networks(
+    model: Codec, tmp_path: Path
+) -> None:
     """Fake quantization changes the rate as little as the real one, and training under it leaves a plain, better model."""
     codec = copy.deepcopy(model)
     crops = [np.asarray(kodak_crop(n, 128, 128)) for n in range(1, 9)]
@@ -118,7 +139,9 @@ def test_checkpoint_comes_back(model: Codec, tmp_path: Path) -> None:
     save_model(model, tmp_path / "a.safetensors", {"steps": 7})
     loaded, figures = load_model(tmp_path / "a.safetensors")
     assert loaded.config == SMALL and figures == {"steps": 7}
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True)
+    )
 
 
 def test_bad_checkpoints(model: Codec, tmp_path: Path) -> None:
@@ -132,12 +155,21 @@ def test_bad_checkpoints(model: Codec, tmp_path: Path) -> None:
 
 
 def test_names_of_the_first_experiment() -> None:
-    names = {"e1.0.weight": "g_a.stem.weight", "e1.3.u.bias": "g_a.fine.2.expand.bias", "e2.4.weight": "g_a.head.weight",
-             "e2.0.c.weight": "g_a.down.conv.weight", "d1.4.c.bias": "g_s.up.conv.bias",
-             "d1.1.a.weight": "g_s.coarse.0.mix_in.weight",
-             "d2.0.d.weight": "g_s.fine.0.spatial.weight", "d2.3.bias": "g_s.head.bias", "hd.3.v.bias": "h_s.3.project.bias",
-             "p0.weight": "prior_head.weight", "cx.2.1.b.weight": "context.2.1.mix_out.weight", "gy": "log_gain_y",
-             "eb.matrices.0": "prior_z.matrices.0"}
+    names = {
+        "e1.0.weight": "g_a.stem.weight",
+        "e1.3.u.bias": "g_a.fine.2.expand.bias",
+        "e2.4.weight": "g_a.head.weight",
+        "e2.0.c.weight": "g_a.down.conv.weight",
+        "d1.4.c.bias": "g_s.up.conv.bias",
+        "d1.1.a.weight": "g_s.coarse.0.mix_in.weight",
+        "d2.0.d.weight": "g_s.fine.0.spatial.weight",
+        "d2.3.bias": "g_s.head.bias",
+        "hd.3.v.bias": "h_s.3.project.bias",
+        "p0.weight": "prior_head.weight",
+        "cx.2.1.b.weight": "context.2.1.mix_out.weight",
+        "gy": "log_gain_y",
+        "eb.matrices.0": "prior_z.matrices.0",
+    }
     assert {old: v0_name(old) for old in names} == names
 
 

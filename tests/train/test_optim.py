@@ -1,4 +1,5 @@
 """Muon's orthogonalisation."""
+
 import pytest
 import torch
 
@@ -9,7 +10,10 @@ from vaecodec_train.optim import orthogonal, orthogonal_bf16
 def test_singular_values_come_near_one(shape: tuple[int, int, int]) -> None:
     """Whatever they were, from 1/30 of the largest on; in bfloat16 the result is the same to a few per cent."""
     generator = torch.Generator().manual_seed(1)
-    u, v = (torch.linalg.qr(torch.randn(shape[0], side, side, generator=generator))[0] for side in shape[1:])
+    u, v = (
+        torch.linalg.qr(torch.randn(shape[0], side, side, generator=generator))[0]
+        for side in shape[1:]
+    )
     small = min(shape[1:])
     x = u[:, :, :small] @ torch.diag(torch.logspace(0, -1.5, small)) @ v[:, :, :small].mT
     exact, rough = orthogonal(x), orthogonal_bf16(x)
@@ -18,5 +22,7 @@ def test_singular_values_come_near_one(shape: tuple[int, int, int]) -> None:
         values = torch.linalg.svdvals(result)
         assert values.min() > 0.6 and values.max() < 1.25
     assert (rough - exact).norm() < 0.05 * exact.norm()
-    left = u[:, :, :small].mT @ exact @ v[:, :, :small]  # the directions stay: what is left is diagonal
+    left = (
+        u[:, :, :small].mT @ exact @ v[:, :, :small]
+    )  # the directions stay: what is left is diagonal
     assert (left - torch.diag_embed(left.diagonal(dim1=1, dim2=2))).abs().max() < 1e-3

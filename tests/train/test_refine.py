@@ -1,4 +1,5 @@
 """refine.onnx holds the true gradient."""
+
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +18,47 @@ from vaecodec_train.refine import gradient_graph
 def test_the_gradient_is_the_slope(block: str, tmp_path: Path) -> None:
     """Along the gradient itself, bits and error change as it says."""
     torch.manual_seed(3)
-    codec = Codec(ModelConfig(n=24, k=32, m=48, z=16, p=20, g_a_blocks=(1, 1), g_s_blocks=(1, 2), context_blocks=2, anchors=4,
-                              bypass=True, block=block)).eval()
+    codec = Codec(
+        ModelConfig(
+            n=24,
+            k=32,
+            m=48,
+            z=16,
+            p=20,
+            g_a_blocks=(1, 1),
+            g_s_blocks=(1, 2),
+            context_blocks=2,
+            anchors=4,
+            bypass=True,
+            block=block,
+        )
+    ).eval()
     with torch.no_grad():
-        for weights in codec.parameters():  # residual branches begin near zero: here they must matter
+        for (
+            weights
+        ) in codec.parameters():  # residual branches begin near zero: here they must matter
             weights.add_(0.03 * torch.randn_like(weights))
     (tmp_path / "refine.onnx").write_bytes(gradient_graph(codec))
-    session = onnxruntime.InferenceSession(tmp_path / "refine.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "refine.onnx", providers=["CPUExecutionProvider"]
+    )
     rng = np.random.default_rng(0)
-    picture = torch.from_numpy(np.asarray(kodak_crop(4, 128, 64)).copy()).permute(2, 0, 1)[None] / 255 - 0.5
+    picture = (
+        torch.from_numpy(np.asarray(kodak_crop(4, 128, 64)).copy()).permute(2, 0, 1)[None] / 255
+        - 0.5
+    )
     shape = (1, 48, 4, 8)
-    fixed = {"cells": F.pixel_unshuffle(picture, 8).numpy(), "noise": rng.logistic(size=shape).astype(np.float32) * 0.2,
-             "z": rng.integers(-2, 3, (1, 16, 1, 2)).astype(np.float32), "masks": masks(shape[1:]),
-             "anchors": np.array([[0, 0.25, 0.75, 0]], np.float32), "tau": np.array([0.7], np.float32)}
-    y = np.floor(rng.normal(0, 3, shape)) + rng.uniform(0.2, 0.8, shape)  # away from the integers, where the relaxation jumps
+    fixed = {
+        "cells": F.pixel_unshuffle(picture, 8).numpy(),
+        "noise": rng.logistic(size=shape).astype(np.float32) * 0.2,
+        "z": rng.integers(-2, 3, (1, 16, 1, 2)).astype(np.float32),
+        "masks": masks(shape[1:]),
+        "anchors": np.array([[0, 0.25, 0.75, 0]], np.float32),
+        "tau": np.array([0.7], np.float32),
+    }
+    y = np.floor(rng.normal(0, 3, shape)) + rng.uniform(
+        0.2, 0.8, shape
+    )  # away from the integers, where the relaxation jumps
 
     def loss(at: np.ndarray, weight: float) -> tuple[np.ndarray, float]:
         feeds = fixed | {"y": at.astype(np.float32), "weight": np.array([weight], np.float32)}

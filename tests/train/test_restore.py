@@ -1,4 +1,5 @@
 """Training of restorers: they begin as the codec, improve, and give the same in the runtime as in torch."""
+
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,17 @@ from vaecodec_train.data import Dataset, open_dataset
 from vaecodec_train.model import Codec
 from vaecodec_train.restore import TASKS, Restorer, same_encoder, tensors, train, write
 
-MODEL = {"n": 16, "k": 24, "m": 32, "z": 8, "p": 16, "g_a_blocks": [1, 1], "g_s_blocks": [1, 1], "anchors": 4, "bypass": True}
+MODEL = {
+    "n": 16,
+    "k": 24,
+    "m": 32,
+    "z": 8,
+    "p": 16,
+    "g_a_blocks": [1, 1],
+    "g_s_blocks": [1, 1],
+    "anchors": 4,
+    "bypass": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +53,9 @@ def test_restorers_learn_and_run_alike(task: str, dataset: Dataset, tmp_path: Pa
     model, figures = train(task, start, dataset, 0.15, size=2, patch=64, compiled=False)
     assert figures["held_out_restored_psnr"] > before["held_out_restored_psnr"] + 1
     assert figures["held_out_damaged_psnr"] == before["held_out_damaged_psnr"]
-    assert all(torch.equal(value, g_a[name]) for name, value in model.g_a.state_dict().items())  # the codec's, as it was
+    assert all(
+        torch.equal(value, g_a[name]) for name, value in model.g_a.state_dict().items()
+    )  # the codec's, as it was
 
     write(model, tmp_path / "task.onnx", "0123abcd", figures)
     crop = np.asarray(kodak_crop(9, 96, 64))
@@ -53,7 +66,7 @@ def test_restorers_learn_and_run_alike(task: str, dataset: Dataset, tmp_path: Pa
         expected = model(x)[0].permute(1, 2, 0).numpy() * 255
         y = (model.g_a(x[:, :3], model.gain_a) * model.gain_y).numpy()
     session = onnxruntime.InferenceSession(tmp_path / "task.onnx")
-    restored, = session.run(None, {"y": y, "image": damaged.astype(np.float32)})
+    (restored,) = session.run(None, {"y": y, "image": damaged.astype(np.float32)})
     assert np.abs(restored - expected).max() < 2  # the weights are float16
     assert session.get_modelmeta().custom_metadata_map["model"] == "0123abcd"
 
@@ -74,7 +87,11 @@ def test_damage() -> None:
     holes = TASKS["inpaint"](image, rng, share=0.5)
     assert 0.2 < (holes[:, :, 3] > 0).mean() < 0.8 and (holes[:, :, :3] == 128).all()
     blurred = TASKS["superres"](np.asarray(kodak_crop(1, 96, 64)), rng)
-    half = kodak_crop(1, 96, 64).resize((48, 32), Image.Resampling.BICUBIC).resize((96, 64), Image.Resampling.BICUBIC)
+    half = (
+        kodak_crop(1, 96, 64)
+        .resize((48, 32), Image.Resampling.BICUBIC)
+        .resize((96, 64), Image.Resampling.BICUBIC)
+    )
     assert np.array_equal(blurred, np.asarray(half))
 
 
@@ -91,6 +108,9 @@ def test_weights_of_the_shipped_model() -> None:
 def test_outputs_are_checked_before_the_training(dataset: Dataset, tmp_path: Path) -> None:
     weights = Path(__file__).parents[2] / "train" / "weights" / "d02043bc.safetensors"
     (tmp_path / "there.onnx").write_bytes(b"")
-    for output, reason in ((tmp_path / "there.onnx", "--force"), (tmp_path / "none" / "x.onnx", "folder")):
+    for output, reason in (
+        (tmp_path / "there.onnx", "--force"),
+        (tmp_path / "none" / "x.onnx", "folder"),
+    ):
         with pytest.raises(VaecodecError, match=reason):
             restore("denoise", weights, [tmp_path], "d02043bc", 30, output)

@@ -1,4 +1,5 @@
 """The trainer: it learns, survives, resumes exactly, and shares a batch among processes."""
+
 import dataclasses
 import json
 import os
@@ -24,14 +25,35 @@ from vaecodec_train.model import Codec
 from vaecodec_train.patterns import KINDS
 from vaecodec_train.runlog import Log, estimated_curve, read_log
 
-SMALL = {"steps": 60, "batch": 4, "patch": 64, "warmup": 5, "precision": "float32", "compile": False, "held_out": 2,
-         "model": {"n": 16, "k": 24, "m": 32, "z": 8, "p": 16, "g_a_blocks": [1, 1], "g_s_blocks": [1, 1], "anchors": 4,
-                   "bypass": True}}
+SMALL = {
+    "steps": 60,
+    "batch": 4,
+    "patch": 64,
+    "warmup": 5,
+    "precision": "float32",
+    "compile": False,
+    "held_out": 2,
+    "model": {
+        "n": 16,
+        "k": 24,
+        "m": 32,
+        "z": 8,
+        "p": 16,
+        "g_a_blocks": [1, 1],
+        "g_s_blocks": [1, 1],
+        "anchors": 4,
+        "bypass": True,
+    },
+}
 
 
 def to_toml(values: dict[str, object]) -> str:
     plain = "\n".join(f"{k} = {json.dumps(v)}" for k, v in values.items() if k != "model")
-    return plain + "\n[model]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in values["model"].items())  # type: ignore[attr-defined]
+    return (
+        plain
+        + "\n[model]\n"
+        + "\n".join(f"{k} = {json.dumps(v)}" for k, v in values["model"].items())
+    )  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +67,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trainer(folder: Path, images: Path, **changes: object) -> Trainer:
     config = from_dict({**SMALL, **changes})
     folder.mkdir(exist_ok=True)
-    return Trainer(config, open_dataset([images], folder / "cache", config.patch, config.held_out, quiet=True), folder)
+    return Trainer(
+        config,
+        open_dataset([images], folder / "cache", config.patch, config.held_out, quiet=True),
+        folder,
+    )
 
 
 def log_of(t: Trainer) -> Log:
@@ -56,21 +82,35 @@ def steps(t: Trainer, count: int) -> list[float]:
     return [t.train_step(*t.inputs(t.step))["loss"] for _ in range(count)]
 
 
-@pytest.mark.parametrize("changes", [
-    {},
-    {"optimizer": "adam", "lr_matrix": 0.001},
-    {"optimizer": "rmsprop", "lr_matrix": 0.001},
-    {"metric": "ms-ssim", "patch": 192, "steps": 20,
-     "model": {**SMALL["model"], "lambda_min": 2.0, "lambda_max": 80.0}},  # type: ignore[dict-item]
-    {"downscale": True, "patterns": 0.5, "decay_shape": "cosine", "flip": False, "crop": False},
-])
-def test_it_learns(tmp_path: Path, images: Path, changes: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "adam", "lr_matrix": 0.001},
+        {"optimizer": "rmsprop", "lr_matrix": 0.001},
+        {
+            "metric": "ms-ssim",
+            "patch": 192,
+            "steps": 20,
+            "model": {**SMALL["model"], "lambda_min": 2.0, "lambda_max": 80.0},
+        },  # type: ignore[dict-item]
+        {"downscale": True, "patterns": 0.5, "decay_shape": "cosine", "flip": False, "crop": False},
+    ],
+)
+def test_it_learns(
+    tmp_path: Path,
+    images: Path,
+    changes: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     if changes.get("patch") == 192:
         images = tmp_path_factory.mktemp("larger")
         for n in range(1, 6):
             kodak_crop(n, 256, 256).save(images / f"{n}.png")
     t = trainer(tmp_path, images, klt_start=False, **changes)
-    same = t.inputs(0)  # one batch, since the loss of others depends on their pictures and qualities most of all
+    same = t.inputs(
+        0
+    )  # one batch, since the loss of others depends on their pictures and qualities most of all
 
     def loss() -> float:
         with torch.no_grad():
@@ -86,7 +126,10 @@ def test_patterns_are_of_every_kind_and_the_same_each_time(images: Path, tmp_pat
     photo = np.asarray(Image.open(images / "1.png"))[:64, :64]
     for kind in KINDS:
         drawn = [kind(np.random.default_rng(seed), photo) for seed in (1, 1, 2)]
-        assert all(d.shape == photo.shape and d.dtype == np.uint8 and not np.array_equal(d, photo) for d in drawn)
+        assert all(
+            d.shape == photo.shape and d.dtype == np.uint8 and not np.array_equal(d, photo)
+            for d in drawn
+        )
         assert np.array_equal(drawn[0], drawn[1])
     t = trainer(tmp_path, images, patterns=0.5)
     without = trainer(tmp_path, images, patterns=0.0)
@@ -157,7 +200,9 @@ def test_checkpoints_that_are_refused(tmp_path: Path, images: Path) -> None:
         trainer(tmp_path, images, optimizer="adam").load()
 
 
-def test_a_broken_image_is_named_and_skipped(tmp_path: Path, images: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_image_is_named_and_skipped(
+    tmp_path: Path, images: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     for path in images.iterdir():
@@ -181,8 +226,19 @@ def test_batches_depend_on_seed_and_step_alone(tmp_path: Path, images: Path) -> 
 def test_interruption_saves_and_resumes(tmp_path: Path, images: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text(to_toml({**SMALL, "steps": 100_000}))
-    command = [sys.executable, "-W", "ignore", "-m", "vaecodec_train", "run", str(config), "--data", str(images),
-               "-o", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "vaecodec_train",
+        "run",
+        str(config),
+        "--data",
+        str(images),
+        "-o",
+        str(tmp_path / "run"),
+    ]
     for extra, number in (([], signal.SIGTERM), (["--resume"], signal.SIGINT)):
         child = subprocess.Popen([*command, *extra], stderr=subprocess.PIPE)
         seen = len(read_log(tmp_path / "run"))
@@ -194,7 +250,9 @@ def test_interruption_saves_and_resumes(tmp_path: Path, images: Path) -> None:
     last = read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"]
     numbers = [r["step"] for r in read_log(tmp_path / "run") if "loss" in r]
     assert numbers == sorted(numbers) and last >= numbers[-1] >= 80
-    assert (tmp_path / "run" / "loss.png").stat().st_size > 1000 and (tmp_path / "run" / "held_out.png").exists()
+    assert (tmp_path / "run" / "loss.png").stat().st_size > 1000 and (
+        tmp_path / "run" / "held_out.png"
+    ).exists()
     model, figures = load_model(tmp_path / "run" / "model.safetensors")
     assert figures["steps"] == last
     assert len(estimated_curve(model, [np.asarray(kodak_crop(3, 64, 64))])) == 8
@@ -212,9 +270,25 @@ def test_finetune_adapts_a_model(tmp_path: Path, images: Path) -> None:
     for n in range(1, 13):
         kodak_crop(n, 256, 256).save(larger / f"{n}.png")
     command = [sys.executable, "-W", "ignore", "-m", "vaecodec_train"]
-    done = subprocess.run([*command, "finetune", str(tmp_path / "start.safetensors"), "--data", str(larger),
-                           "-o", str(tmp_path / "run"), "--minutes", "0.1", "--held-out", "2", "--rate", "0.02"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            *command,
+            "finetune",
+            str(tmp_path / "start.safetensors"),
+            "--data",
+            str(larger),
+            "-o",
+            str(tmp_path / "run"),
+            "--minutes",
+            "0.1",
+            "--held-out",
+            "2",
+            "--rate",
+            "0.02",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     model, figures = load_model(tmp_path / "run")
     assert model.config == start.config and figures["steps"] >= 1
@@ -224,10 +298,17 @@ def test_finetune_adapts_a_model(tmp_path: Path, images: Path) -> None:
     tests = tmp_path / "tests"
     tests.mkdir()
     kodak_crop(20, 96, 64).save(tests / "a.png")
-    done = subprocess.run([*command, "eval", str(tmp_path / "run"), str(tests), "--aware", "2", "--crops", "16"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "eval", str(tmp_path / "run"), str(tests), "--aware", "2", "--crops", "16"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "file bpp" in done.stdout, done.stderr
-    done = subprocess.run([*command, "eval", str(tmp_path / "start.safetensors"), str(tests)], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "eval", str(tmp_path / "start.safetensors"), str(tests)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1 and "--data" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -261,18 +342,38 @@ def test_two_processes_train_like_one(tmp_path: Path, images: Path) -> None:
     (tmp_path / "child.py").write_text(CHILD)
     args = [str(tmp_path / "child.py"), json.dumps(SMALL), str(images), str(tmp_path / "cache")]
     one = subprocess.run([sys.executable, *args], capture_output=True, text=True)
-    two = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *args],
-                         capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    two = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            *args,
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert one.returncode == 0 and two.returncode == 0, one.stderr + two.stderr
     expected = json.loads(one.stdout.splitlines()[-1])
     assert json.loads(two.stdout.splitlines()[-1]) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("text, reason", [("steps = 'many'", "steps must be"), ("speed = 9", "unknown setting 'speed'"),
-                                          ("[model]\nq = 3", "unknown setting 'q'"), ("steps = [", "not a TOML"),
-                                          ("optimizer = 'sgd'", "muon, adam, rmsprop"), ("lr_other = 0.0", "above 0"),
-                                          ("[model]\nblock = 'dense'", "gated, plain"), ("[model]\nm = 30", "multiple of 4"),
-                                          ("patch = 100", "multiple of 64")])
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("steps = 'many'", "steps must be"),
+        ("speed = 9", "unknown setting 'speed'"),
+        ("[model]\nq = 3", "unknown setting 'q'"),
+        ("steps = [", "not a TOML"),
+        ("optimizer = 'sgd'", "muon, adam, rmsprop"),
+        ("lr_other = 0.0", "above 0"),
+        ("[model]\nblock = 'dense'", "gated, plain"),
+        ("[model]\nm = 30", "multiple of 4"),
+        ("patch = 100", "multiple of 64"),
+    ],
+)
 def test_configurations_that_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(VaecodecError, match=reason):
@@ -281,7 +382,15 @@ def test_configurations_that_are_refused(tmp_path: Path, text: str, reason: str)
 
 def test_learning_rate() -> None:
     config = TrainConfig(steps=1000, warmup=100, decay=0.4)
-    assert [round(config.rate(s), 3) for s in (0, 49, 99, 300, 600, 800, 1000)] == [0.01, 0.5, 1, 1, 1, 0.5, 0]
+    assert [round(config.rate(s), 3) for s in (0, 49, 99, 300, 600, 800, 1000)] == [
+        0.01,
+        0.5,
+        1,
+        1,
+        1,
+        0.5,
+        0,
+    ]
 
 
 def test_a_grown_model_codes_like_the_old_one() -> None:
@@ -292,12 +401,22 @@ def test_a_grown_model_codes_like_the_old_one() -> None:
     with torch.no_grad():
         for table in (old.log_gain_a, old.log_gain_s, old.bias_h, old.bias_scale):
             table.copy_(torch.linspace(-0.2, 0.2, len(table))[:, None].expand_as(table))
-    wide = dataclasses.replace(small, m=48, bypass=True, lambda_min=small.lambda_min / 2, lambda_max=small.lambda_max * 4)
+    wide = dataclasses.replace(
+        small, m=48, bypass=True, lambda_min=small.lambda_min / 2, lambda_max=small.lambda_max * 4
+    )
     new = grow(old, wide).eval()
-    x = torch.from_numpy(np.asarray(kodak_crop(3, 128, 128)).copy()).permute(2, 0, 1)[None].float() / 255
+    x = (
+        torch.from_numpy(np.asarray(kodak_crop(3, 128, 128)).copy()).permute(2, 0, 1)[None].float()
+        / 255
+    )
     for lmbda in (small.lambda_min, 0.01, small.lambda_max):
-        q_old, q_new = (torch.tensor([np.log(lmbda / c.lambda_min) / np.log(c.lambda_max / c.lambda_min)], dtype=torch.float32)
-                        for c in (small, wide))
+        q_old, q_new = (
+            torch.tensor(
+                [np.log(lmbda / c.lambda_min) / np.log(c.lambda_max / c.lambda_min)],
+                dtype=torch.float32,
+            )
+            for c in (small, wide)
+        )
         with torch.no_grad():
             a, b = old(x, q_old), new(x, q_new)
         assert (a.x_hat - b.x_hat).square().mean().sqrt() < 0.05
@@ -305,6 +424,8 @@ def test_a_grown_model_codes_like_the_old_one() -> None:
     deep = grow(new, dataclasses.replace(wide, context_blocks=3)).eval()
     with torch.no_grad():
         a, b = new(x, torch.tensor([0.5])), deep(x, torch.tensor([0.5]))
-    assert torch.allclose(a.x_hat, b.x_hat, atol=0.01) and b.bpp.item() == pytest.approx(a.bpp.item(), rel=0.02)
+    assert torch.allclose(a.x_hat, b.x_hat, atol=0.01) and b.bpp.item() == pytest.approx(
+        a.bpp.item(), rel=0.02
+    )
     with pytest.raises(VaecodecError, match="alone"):
         grow(new, dataclasses.replace(wide, m=64))

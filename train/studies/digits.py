@@ -3,6 +3,7 @@
 MNIST_DIR holds the four idx.gz files. OUT/train gets 400 pages of 9 x 9 digits of the training set, OUT/test 24 of the
 test set.
 """
+
 import gzip
 import sys
 from pathlib import Path
@@ -24,8 +25,12 @@ def write_pages(images: np.ndarray, folder: Path, count: int, seed: int) -> None
     rng = np.random.default_rng(seed)
     for page in range(count):
         chosen = images[rng.integers(0, len(images), SIDE * SIDE)]
-        sheet = chosen.reshape(SIDE, SIDE, 28, 28).transpose(0, 2, 1, 3).reshape(SIDE * 28, SIDE * 28)
-        Image.fromarray(255 - np.pad(sheet, 4)).save(folder / f"{page:03}.png")  # dark ink on white paper, 260 x 260
+        sheet = (
+            chosen.reshape(SIDE, SIDE, 28, 28).transpose(0, 2, 1, 3).reshape(SIDE * 28, SIDE * 28)
+        )
+        Image.fromarray(255 - np.pad(sheet, 4)).save(
+            folder / f"{page:03}.png"
+        )  # dark ink on white paper, 260 x 260
 
 
 def main(source: Path, out: Path) -> None:

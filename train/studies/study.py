@@ -3,6 +3,7 @@
 Each row changes one thing and trains for the same CPU minutes (processor time divided by threads, so that what else runs
 on the machine counts for little). Results go to OUT/study.json row by row; rows found there are not trained again.
 """
+
 import argparse
 import json
 import time
@@ -17,15 +18,22 @@ from vaecodec_train.data import Dataset, held_out_crops, open_dataset
 from vaecodec_train.loop import Trainer
 from vaecodec_train.runlog import estimated_curve
 
-BASE: dict[str, Any] = {"warmup": 20, "ema": 0.99, "compile": False, "checkpoint_minutes": 1e9,
-                        "model": {"m": 320, "bypass": True, "lambda_min": 0.0006, "lambda_max": 1.0}}
+BASE: dict[str, Any] = {
+    "warmup": 20,
+    "ema": 0.99,
+    "compile": False,
+    "checkpoint_minutes": 1e9,
+    "model": {"m": 320, "bypass": True, "lambda_min": 0.0006, "lambda_max": 1.0},
+}
 ROWS: dict[str, dict[str, Any]] = {
     "base: Muon 0.01, KLT start, 8 x 256 x 256, linear decay": {},
     "Adam 0.001 for everything": {"optimizer": "adam", "lr_matrix": 0.001},
     "Muon 0.003": {"lr_matrix": 0.003},
     "Muon 0.02": {"lr_matrix": 0.02},
     "random start": {"klt_start": False},
-    "plain blocks, 4 instead of 3": {"model": {"block": "plain", "g_a_blocks": [4, 4], "g_s_blocks": [4, 4]}},
+    "plain blocks, 4 instead of 3": {
+        "model": {"block": "plain", "g_a_blocks": [4, 4], "g_s_blocks": [4, 4]}
+    },
     "narrow: n 96, k 192": {"model": {"n": 96, "k": 192}},
     "wide: n 160, k 320": {"model": {"n": 160, "k": 320}},
     "blocks moved to 1/16: 2 and 4": {"model": {"g_a_blocks": [2, 4], "g_s_blocks": [2, 4]}},
@@ -33,7 +41,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "patch 128, batch 32": {"patch": 128, "batch": 32},
     "no averaged weights": {"ema": 0.0},
     "cosine decay": {"decay_shape": "cosine"},
-    "lambda 0.0009 to 0.12 instead of 0.0006 to 1": {"model": {"lambda_min": 0.0009, "lambda_max": 0.12}},
+    "lambda 0.0009 to 0.12 instead of 0.0006 to 1": {
+        "model": {"lambda_min": 0.0009, "lambda_max": 0.12}
+    },
     "context model of two blocks a step": {"model": {"context_blocks": 2}},
 }
 
@@ -59,7 +69,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("rows", nargs="*", help="beginnings of the rows' names; all of them unless given")
+    parser.add_argument(
+        "rows", nargs="*", help="beginnings of the rows' names; all of them unless given"
+    )
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset([args.data], args.cache or args.output / "cache", 256, 24)
@@ -70,7 +82,11 @@ def main() -> None:
         if name in results or (args.rows and not name.startswith(tuple(args.rows))):
             continue
         trainer = train(settings(changes, args.minutes), dataset, args.output)
-        results[name] = {"steps": trainer.step, "minutes": args.minutes, "curve": estimated_curve(trainer.averaged(), crops)}
+        results[name] = {
+            "steps": trainer.step,
+            "minutes": args.minutes,
+            "curve": estimated_curve(trainer.averaged(), crops),
+        }
         file.write_text(json.dumps(results, indent=1) + "\n")
         print(row(name, results), flush=True)
     print("\n".join(row(name, results) for name in ROWS if name in results))
@@ -80,7 +96,11 @@ def row(name: str, results: dict[str, Any]) -> str:
     """A line of the table: steps made, BD-rate against the first row, PSNR at the highest quality."""
     base = next(iter(ROWS))
     curve = [tuple(p) for p in results[name]["curve"]]
-    rate = bd_rate([tuple(p) for p in results[base]["curve"]], curve) if base in results and name != base else 0.0
+    rate = (
+        bd_rate([tuple(p) for p in results[base]["curve"]], curve)
+        if base in results and name != base
+        else 0.0
+    )
     return f"| {name} | {results[name]['steps']} | {rate:+.1f} % | {curve[-1][1]:.2f} dB |"
 
 

@@ -2,6 +2,7 @@
 
 The four take turns, so that what else the machine does meets them alike. Medians of the rounds.
 """
+
 import argparse
 import dataclasses
 import statistics
@@ -23,12 +24,16 @@ def main() -> None:
     args = parser.parse_args()
     config = dataclasses.replace(load_config(args.config), klt_start=False)
     with tempfile.TemporaryDirectory() as scratch:
-        dataset = open_dataset([args.data], args.cache or Path(scratch), config.patch, config.held_out)
+        dataset = open_dataset(
+            [args.data], args.cache or Path(scratch), config.patch, config.held_out
+        )
         trainers = {}
         for precision in ("float32", "bf16"):
             for compiled in (False, True):
                 settings = dataclasses.replace(config, precision=precision, compile=compiled)
-                trainers[f"{precision}, {'compiled' if compiled else 'eager'}"] = Trainer(settings, dataset, Path(scratch))
+                trainers[f"{precision}, {'compiled' if compiled else 'eager'}"] = Trainer(
+                    settings, dataset, Path(scratch)
+                )
         inputs = next(iter(trainers.values())).inputs(0)
         seconds: dict[str, list[float]] = {name: [] for name in trainers}
         for trainer in trainers.values():
@@ -42,7 +47,9 @@ def main() -> None:
     base = statistics.median(seconds["float32, eager"])
     for name, values in seconds.items():
         median = statistics.median(values)
-        print(f"| {name} | {config.batch * config.patch**2 / median / 1e6:.2f} | {base / median:.2f} |")
+        print(
+            f"| {name} | {config.batch * config.patch**2 / median / 1e6:.2f} | {base / median:.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Forward passes use rounded weights and activations (quantize.py), backward passes the gradient of the identity. g_a and h_a
 stay as they are, so the latents do too, and only the rate is left to be trained.
 """
+
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,18 +43,30 @@ def fake_quantize(model: Codec, steps: Steps) -> list[Any]:
         shift = torch.from_numpy(integer_conv(conv, step_in, step_out).shift).double()
         unit = torch.exp2(shift) / step_out
         columns = step_in.reshape(-1, 1) if conv.groups > 1 else step_in.reshape(1, -1)
-        parametrize.register_parametrization(conv, "weight", OnGrid((unit[:, None] * columns)[:, :, None, None]))
+        parametrize.register_parametrization(
+            conv, "weight", OnGrid((unit[:, None] * columns)[:, :, None, None])
+        )
         parametrize.register_parametrization(conv, "bias", OnGrid(unit))
         is_head = name == "prior_head" or name.endswith(f".{model.config.context_blocks + 1}")
         limit = float("inf") if is_head else LIMIT  # means and log-scales are not clamped
 
-        def after(module: nn.Module, inputs: Any, out: Tensor, step: Tensor = step_out, limit: float = limit) -> Tensor:
+        def after(
+            module: nn.Module,
+            inputs: Any,
+            out: Tensor,
+            step: Tensor = step_out,
+            limit: float = limit,
+        ) -> Tensor:
             return rounded(out, step, limit)
 
         hooks.append(conv.register_forward_hook(after))
-        if name.startswith("context_in") or name == "h_s.0.conv":  # what the others read is on the grid already
+        if (
+            name.startswith("context_in") or name == "h_s.0.conv"
+        ):  # what the others read is on the grid already
 
-            def before(module: nn.Module, inputs: tuple[Tensor, ...], step: Tensor = step_in) -> tuple[Tensor]:
+            def before(
+                module: nn.Module, inputs: tuple[Tensor, ...], step: Tensor = step_in
+            ) -> tuple[Tensor]:
                 return (rounded(inputs[0], step, LIMIT),)
 
             hooks.append(conv.register_forward_pre_hook(before))
@@ -65,7 +78,13 @@ def entropy_parameters(model: Codec) -> list[nn.Parameter]:
     return [p for name, p in model.named_parameters() if name.startswith(parts)]
 
 
-def train_entropy(model: Codec, steps: Steps, batches: Iterator[tuple[Tensor, Tensor]], count: int, lr: float = 2e-5) -> None:
+def train_entropy(
+    model: Codec,
+    steps: Steps,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    count: int,
+    lr: float = 2e-5,
+) -> None:
     """`count` steps of Adam on the mean logarithm of the estimated rate; afterwards the model is as plain as before.
 
     batches: (images (B, 3, H, W) in [0, 1], qualities (B,) in [0, 1]).
@@ -73,7 +92,9 @@ def train_entropy(model: Codec, steps: Steps, batches: Iterator[tuple[Tensor, Te
     hooks = fake_quantize(model, steps)
     learned = entropy_parameters(model)
     optimizer = torch.optim.Adam(learned, lr)
-    for i in track(range(count), "Quantization-aware training", console=Console(stderr=True), transient=True):
+    for i in track(
+        range(count), "Quantization-aware training", console=Console(stderr=True), transient=True
+    ):
         optimizer.param_groups[0]["lr"] = lr * (1 - i / count)
         x, q = next(batches)
         with torch.no_grad():

@@ -1,4 +1,5 @@
 """The `vaecodec-train` command."""
+
 import dataclasses
 import json
 import os
@@ -17,20 +18,48 @@ if TYPE_CHECKING:
     from vaecodec_train.config import TrainConfig
     from vaecodec_train.model import Codec
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(basics, name="basics")
 
-Checkpoint = Annotated[Path, typer.Argument(help="Weights, a .safetensors file, or the folder of a run.", show_default=False)]
-Data = Annotated[list[Path], typer.Option(help="Folder of images; may be given several times.", show_default=False)]
-Output = Annotated[Path, typer.Option("-o", "--output-dir", help="Folder of the run.", show_default=False)]
-Cache = Annotated[Path | None, typer.Option(help="Folder for the decoded images.",
-                                            show_default="cache, in the folder of the run")]
-Calibration = Annotated[list[Path] | None, typer.Option("--data", help="Folder of images to quantize on and to fit "
-                                                        "probability tables to; never the test images.",
-                                                        show_default="the folders that the run was trained on")]
-Crops = Annotated[int, typer.Option(min=8, help="Number of 256 x 256 crops to quantize and fit tables on.")]
-Aware = Annotated[int, typer.Option(min=0, help="Steps of quantization-aware training of the entropy networks.")]
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        help="Weights, a .safetensors file, or the folder of a run.", show_default=False
+    ),
+]
+Data = Annotated[
+    list[Path],
+    typer.Option(help="Folder of images; may be given several times.", show_default=False),
+]
+Output = Annotated[
+    Path, typer.Option("-o", "--output-dir", help="Folder of the run.", show_default=False)
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the decoded images.", show_default="cache, in the folder of the run"
+    ),
+]
+Calibration = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        help="Folder of images to quantize on and to fit "
+        "probability tables to; never the test images.",
+        show_default="the folders that the run was trained on",
+    ),
+]
+Crops = Annotated[
+    int, typer.Option(min=8, help="Number of 256 x 256 crops to quantize and fit tables on.")
+]
+Aware = Annotated[
+    int, typer.Option(min=0, help="Steps of quantization-aware training of the entropy networks.")
+]
 DATA_RECORD = "data.json"  # in the folder of a run: the folders of its images
 
 
@@ -41,18 +70,33 @@ def root() -> None:
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="Settings, a TOML file; see train/configs/.", show_default=False)],
+    config: Annotated[
+        Path, typer.Argument(help="Settings, a TOML file; see train/configs/.", show_default=False)
+    ],
     data: Data,
     output: Output,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
-    init: Annotated[Path | None, typer.Option(help="Weights to start from; a smaller model is grown.",
-                                              show_default=False)] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop and save after so many minutes.",
-                                                  show_default=False)] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in that folder.")
+    ] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Weights to start from; a smaller model is grown.", show_default=False),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop and save after so many minutes.", show_default=False),
+    ] = None,
     cache: Cache = None,
-    metric: Annotated[str | None, typer.Option(help="mse or ms-ssim.", show_default="the configuration's")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="muon, adam or rmsprop, of the matrices of 1x1 convolutions.",
-                                                  show_default="the configuration's")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="mse or ms-ssim.", show_default="the configuration's")
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="muon, adam or rmsprop, of the matrices of 1x1 convolutions.",
+            show_default="the configuration's",
+        ),
+    ] = None,
 ) -> None:
     """Train. Ctrl-C saves and stops; --resume goes on as if nothing had happened.
 
@@ -63,7 +107,11 @@ def run(
     from vaecodec_train.grow import grow
 
     settings = load_config(config)
-    changed = {name: value for name, value in (("metric", metric), ("optimizer", optimizer)) if value is not None}
+    changed = {
+        name: value
+        for name, value in (("metric", metric), ("optimizer", optimizer))
+        if value is not None
+    }
     settings = dataclasses.replace(settings, **changed)  # type: ignore[arg-type]
     start = None
     if init is not None and not resume:
@@ -79,9 +127,18 @@ def finetune(
     data: Data,
     output: Output,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 10.0,
-    rate: Annotated[float, typer.Option(min=1e-5, help="Learning rate of the matrices; a fifth of it for the rest.")] = 0.002,
-    held_out: Annotated[int | None, typer.Option(min=1, help="Images to measure on and not to train on.",
-                                                 show_default="a tenth, at most 24")] = None,
+    rate: Annotated[
+        float,
+        typer.Option(min=1e-5, help="Learning rate of the matrices; a fifth of it for the rest."),
+    ] = 0.002,
+    held_out: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images to measure on and not to train on.",
+            show_default="a tenth, at most 24",
+        ),
+    ] = None,
     cache: Cache = None,
 ) -> None:
     """Adapt a model to your own kind of images: the same networks, trained on from these weights.
@@ -93,14 +150,32 @@ def finetune(
     from vaecodec_train.config import TrainConfig
 
     start, _ = load_model(model)
-    held_out = held_out or max(1, min(24, sum(len(images_in(folder, None)) for folder in data) // 10))
-    settings = TrainConfig(minutes=minutes, lr_matrix=rate, lr_other=rate / 5, warmup=20, decay=1.0, ema=0.99, compile=False,
-                           held_out=held_out, model=start.config)
+    held_out = held_out or max(
+        1, min(24, sum(len(images_in(folder, None)) for folder in data) // 10)
+    )
+    settings = TrainConfig(
+        minutes=minutes,
+        lr_matrix=rate,
+        lr_other=rate / 5,
+        warmup=20,
+        decay=1.0,
+        ema=0.99,
+        compile=False,
+        held_out=held_out,
+        model=start.config,
+    )
     train(settings, data, output, cache, start)
 
 
-def train(settings: "TrainConfig", data: list[Path], output: Path, cache: Path | None, start: "Codec | None",
-          resume: bool = False, minutes: float | None = None) -> None:
+def train(
+    settings: "TrainConfig",
+    data: list[Path],
+    output: Path,
+    cache: Path | None,
+    start: "Codec | None",
+    resume: bool = False,
+    minutes: float | None = None,
+) -> None:
     """One run in the folder `output`, from its checkpoint, from the weights of `start`, or from nothing."""
     from vaecodec_train.data import open_dataset
     from vaecodec_train.loop import Trainer
@@ -111,7 +186,9 @@ def train(settings: "TrainConfig", data: list[Path], output: Path, cache: Path |
     except OSError as error:
         raise VaecodecError(f"{output}: cannot be created ({error.strerror})") from None
     if (output / "checkpoint.pt").exists() and not resume:
-        raise VaecodecError(f"{output}: holds a run already; continue it with `run --resume`, or name another folder")
+        raise VaecodecError(
+            f"{output}: holds a run already; continue it with `run --resume`, or name another folder"
+        )
     if resume and not (output / "checkpoint.pt").exists():
         raise VaecodecError(f"{output}: holds no run to resume")
     dataset = open_dataset(data, cache or output / "cache", settings.patch, settings.held_out)
@@ -129,7 +206,9 @@ def calibration_folders(checkpoint: Path, given: list[Path] | None) -> list[Path
     if given:
         return given
     if not record.exists():
-        raise VaecodecError(f"{checkpoint}: does not say what it was trained on; name a folder of images with --data")
+        raise VaecodecError(
+            f"{checkpoint}: does not say what it was trained on; name a folder of images with --data"
+        )
     return [Path(name) for name in json.loads(record.read_text())]
 
 
@@ -137,7 +216,9 @@ def calibration_folders(checkpoint: Path, given: list[Path] | None) -> list[Path
 def export(
     checkpoint: Checkpoint,
     data: Calibration = None,
-    output: Annotated[Path, typer.Option("-o", "--output-dir", help="Where to put the model's folder.")] = Path("models"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output-dir", help="Where to put the model's folder.")
+    ] = Path("models"),
     crops: Crops = 800,
     aware: Aware = 200,
 ) -> None:
@@ -150,20 +231,43 @@ def export(
     from vaecodec_train.export import load_crops
 
     model, figures = load_model(checkpoint)
-    print(write_model(model, load_crops(calibration_folders(checkpoint, data), crops), output, figures, aware))
+    print(
+        write_model(
+            model, load_crops(calibration_folders(checkpoint, data), crops), output, figures, aware
+        )
+    )
 
 
 @app.command()
 def restore(
     task: Annotated[str, typer.Argument(help="denoise, inpaint or superres.", show_default=False)],
     weights: Checkpoint,
-    data: Annotated[list[Path], typer.Option(help="Folder of images; may be given several times.", show_default=False)],
-    model: Annotated[str | None, typer.Option(help="Id or folder of the model that these weights were exported to.",
-                                              show_default="the packaged one")] = None,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Of processor time, over all cores.")] = 30,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.",
-                                                show_default="TASK.onnx in the model's folder")] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")] = False,
+    data: Annotated[
+        list[Path],
+        typer.Option(help="Folder of images; may be given several times.", show_default=False),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Id or folder of the model that these weights were exported to.",
+            show_default="the packaged one",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0.01, help="Of processor time, over all cores.")
+    ] = 30,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file to write.",
+            show_default="TASK.onnx in the model's folder",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Overwrite an existing output.")
+    ] = False,
     cache: Cache = None,
 ) -> None:
     """Adapt a model's synthesis to give pictures without noise, without holes, or with twice the resolution.
@@ -181,10 +285,14 @@ def restore(
     nets = networks.load(model)
     codec, _ = load_model(weights)
     if not same_encoder(codec, nets):
-        raise VaecodecError(f"{weights}: not the weights of model {nets.id}; name theirs with --model")
+        raise VaecodecError(
+            f"{weights}: not the weights of model {nets.id}; name theirs with --model"
+        )
     path = output or nets.folder / f"{task}.onnx"
     if path.exists() and not force:
-        raise VaecodecError(f"{path}: exists already; use --force to overwrite it, or -o to write another file")
+        raise VaecodecError(
+            f"{path}: exists already; use --force to overwrite it, or -o to write another file"
+        )
     if not os.access(path.parent, os.W_OK):
         raise VaecodecError(f"{path}: its folder does not exist or cannot be written to")
     dataset = open_dataset(data, cache or Path("runs/cache"), 256, 24)
@@ -197,8 +305,12 @@ def restore(
 def evaluate(
     checkpoint: Checkpoint,
     images: Annotated[Path, typer.Argument(help="Folder of test images.", show_default=False)],
-    model: Annotated[str | None, typer.Option(help="Id or folder of the exported model.",
-                                              show_default="exported for the occasion")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Id or folder of the exported model.", show_default="exported for the occasion"
+        ),
+    ] = None,
     data: Calibration = None,
     crops: Crops = 800,
     aware: Aware = 200,
@@ -221,7 +333,9 @@ def evaluate(
 
 def main() -> None:
     """Entry point: usage errors exit with 2, everything else that fails with 1, and nothing shows a traceback."""
-    warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")  # of a library that we import
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning, message=".*torch.jit"
+    )  # of a library that we import
     try:
         app()
     except VaecodecError as error:

@@ -1,4 +1,5 @@
 """Writes a model folder for the runtime: ONNX graphs, integer tables and a manifest (docs/FORMAT.md, "The model")."""
+
 import dataclasses
 import json
 import shutil
@@ -22,7 +23,14 @@ from vaecodec.latents import walk
 from vaecodec_train.aware import train_entropy
 from vaecodec_train.graphs import all_graphs
 from vaecodec_train.model import LOG_SCALE_MIN, Codec
-from vaecodec_train.quantize import LOG_SCALE_STEP, SCALES, IntegerModel, gaussian_table, plan, quantize
+from vaecodec_train.quantize import (
+    LOG_SCALE_STEP,
+    SCALES,
+    IntegerModel,
+    gaussian_table,
+    plan,
+    quantize,
+)
 from vaecodec_train.refine import gradient_graph
 
 PATCH = 256
@@ -43,15 +51,27 @@ def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
     for i in range(3 * count):
         if len(crops) == count:
             break
-        with Image.open(paths[int(rng.permutation(len(paths))[0]) if i >= len(paths) else (i * 7919 + seed) % len(paths)]) as f:
+        with Image.open(
+            paths[
+                int(rng.permutation(len(paths))[0])
+                if i >= len(paths)
+                else (i * 7919 + seed) % len(paths)
+            ]
+        ) as f:
             if min(f.size) < PATCH:
                 continue
             side = min(round(PATCH / rng.uniform(0.5, 1)), *f.size) if i % 2 else PATCH
             x, y = (int(rng.integers(0, whole - side + 1)) for whole in f.size)
             crop = f.convert("RGB").crop((x, y, x + side, y + side))
-            crops.append(np.asarray(crop.resize((PATCH, PATCH), Image.Resampling.LANCZOS) if side > PATCH else crop))
+            crops.append(
+                np.asarray(
+                    crop.resize((PATCH, PATCH), Image.Resampling.LANCZOS) if side > PATCH else crop
+                )
+            )
     if not crops:
-        raise VaecodecError(f"{', '.join(map(str, folders))}: no image of at least {PATCH} x {PATCH} pixels")
+        raise VaecodecError(
+            f"{', '.join(map(str, folders))}: no image of at least {PATCH} x {PATCH} pixels"
+        )
     return crops
 
 
@@ -59,7 +79,10 @@ def batches(crops: list[Pixels], size: int = 8) -> Iterator[tuple[Tensor, Tensor
     """(images, qualities) for calibration; the qualities cover [0, 1] evenly, ends included."""
     for i in range(0, len(crops), size):
         part = crops[i : i + size]
-        yield torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).float() / 255, torch.linspace(0, 1, len(part))
+        yield (
+            torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).float() / 255,
+            torch.linspace(0, 1, len(part)),
+        )
 
 
 def to_frequencies(probability: Floats) -> npt.NDArray[np.uint32]:
@@ -97,7 +120,9 @@ class Counter(Coder):
         super().__init__()
         self.counts: dict[Tables, list[Floats]] = {}
 
-    def code(self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None) -> Ints:
+    def code(
+        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
+    ) -> Ints:
         assert symbols is not None
         counts = self.counts.setdefault(tables, [np.zeros(2 * h + 1) for h in tables.half_width])
         half = tables.half_width[index]
@@ -111,7 +136,10 @@ class Counter(Coder):
 def linear_synthesis(model: Codec, crops: list[Pixels]) -> npt.NDArray[np.float16]:
     """The matrix that gives g_s's pictures at half size from y without its gain, least squares: (8, 8, 3, m + 1)."""
     m = model.config.m
-    square, product = torch.zeros(m + 1, m + 1, dtype=torch.double), torch.zeros(m + 1, 192, dtype=torch.double)
+    square, product = (
+        torch.zeros(m + 1, m + 1, dtype=torch.double),
+        torch.zeros(m + 1, 192, dtype=torch.double),
+    )
     for x, q in batches(crops):
         y, gain = model.latent(x, q)
         y_hat = model.code(y, q)[0] / gain
@@ -122,28 +150,51 @@ def linear_synthesis(model: Codec, crops: list[Pixels]) -> npt.NDArray[np.float1
         square += cells.T @ cells
         product += cells.T @ half.permute(0, 2, 3, 1).reshape(-1, 192).double()
     ridge = 1e-4 * square.diagonal().mean() * torch.eye(m + 1, dtype=torch.double)
-    matrix = torch.linalg.solve(square + ridge, product).T.reshape(3, 8, 8, m + 1).permute(1, 2, 0, 3)
+    matrix = (
+        torch.linalg.solve(square + ridge, product).T.reshape(3, 8, 8, m + 1).permute(1, 2, 0, 3)
+    )
     stored: npt.NDArray[np.float16] = matrix.numpy().astype(np.float16)
     return stored
 
 
-def write_tables(folder: Path, model: Codec, integers: IntegerModel, y: list[Floats], z: list[Floats],
-                 preview: npt.NDArray[np.float16]) -> None:
+def write_tables(
+    folder: Path,
+    model: Codec,
+    integers: IntegerModel,
+    y: list[Floats],
+    z: list[Floats],
+    preview: npt.NDArray[np.float16],
+) -> None:
     def flat(tables: list[Floats]) -> npt.NDArray[np.uint32]:
         return np.concatenate([to_frequencies(t) for t in tables])
 
-    gains = {name: getattr(model, name).detach().numpy() for name in ("log_gain_a", "log_gain_s", "log_gain_y")}
-    np.savez(folder / "tables.npz", z_median=integers.z_median, bias_h=integers.bias_h, bias_scale=integers.bias_scale,
-             scale_index=integers.scale_index,
-             y_half_width=np.array([len(t) // 2 for t in y], np.uint16), y_frequency=flat(y),
-             z_half_width=np.array([len(t) // 2 for t in z], np.uint16).reshape(BANDS, -1), z_frequency=flat(z),
-             preview=preview, **gains)
+    gains = {
+        name: getattr(model, name).detach().numpy()
+        for name in ("log_gain_a", "log_gain_s", "log_gain_y")
+    }
+    np.savez(
+        folder / "tables.npz",
+        z_median=integers.z_median,
+        bias_h=integers.bias_h,
+        bias_scale=integers.bias_scale,
+        scale_index=integers.scale_index,
+        y_half_width=np.array([len(t) // 2 for t in y], np.uint16),
+        y_frequency=flat(y),
+        z_half_width=np.array([len(t) // 2 for t in z], np.uint16).reshape(BANDS, -1),
+        z_frequency=flat(z),
+        preview=preview,
+        **gains,
+    )
 
 
 def write_manifest(folder: Path, model: Codec, figures: dict[str, object]) -> str:
     model_id = networks.content_id(folder)
-    manifest = {"id": model_id, "config": dataclasses.asdict(model.config), "figures": figures,
-                "lambda": [model.config.lambda_min, model.config.lambda_max]}
+    manifest = {
+        "id": model_id,
+        "config": dataclasses.asdict(model.config),
+        "figures": figures,
+        "lambda": [model.config.lambda_min, model.config.lambda_max],
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return model_id
 
@@ -153,17 +204,23 @@ def shuffled(crops: list[Pixels], size: int = 8, seed: int = 0) -> Iterator[tupl
     rng = np.random.default_rng(seed)
     while True:
         part = [crops[i] for i in rng.integers(0, len(crops), size)]
-        yield (torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).float() / 255,
-               torch.from_numpy(rng.random(size, np.float32)))
+        yield (
+            torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).float() / 255,
+            torch.from_numpy(rng.random(size, np.float32)),
+        )
 
 
-def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, object], aware: int = 0) -> Path:
+def export(
+    model: Codec, crops: list[Pixels], out: Path, figures: dict[str, object], aware: int = 0
+) -> Path:
     """Quantize on `crops`, refit the probability tables on them, and write `out`/<model id>/. Returns that folder.
 
     aware: steps of quantization-aware training in between; they change `model`.
     """
     if len(crops) < 8:
-        raise VaecodecError(f"calibration needs at least 8 images of {PATCH} x {PATCH} pixels, not {len(crops)}")
+        raise VaecodecError(
+            f"calibration needs at least 8 images of {PATCH} x {PATCH} pixels, not {len(crops)}"
+        )
     out.mkdir(parents=True, exist_ok=True)
     steps = plan(model, batches(crops[:64]))
     if aware:
@@ -174,7 +231,9 @@ def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, obje
     with tempfile.TemporaryDirectory(dir=out) as name:
         folder = Path(name) / "model"  # with ordinary permissions, unlike the temporary folder
         folder.mkdir()
-        for file, data in (all_graphs(model, integers) | {"refine.onnx": gradient_graph(model)}).items():
+        for file, data in (
+            all_graphs(model, integers) | {"refine.onnx": gradient_graph(model)}
+        ).items():
             (folder / file).write_bytes(data)
         preview = linear_synthesis(model, crops[:200])
         write_tables(folder, model, integers, y, z, preview)
@@ -182,10 +241,22 @@ def export(model: Codec, crops: list[Pixels], out: Path, figures: dict[str, obje
         nets = networks.Networks(folder)
         counter = Counter()
         for i, crop in enumerate(crops * PASSES):
-            quality = 1 + 99 * (i * 0.6180339887 % 1)  # evenly spread, whatever the order of the crops
+            quality = 1 + 99 * (
+                i * 0.6180339887 % 1
+            )  # evenly spread, whatever the order of the crops
             latent = nets.analyse(crop, quality)
-            walk(nets, quality, (PATCH, PATCH), [counter] * SEGMENTS, (latent, nets.hyper_analyse(latent)))
-        counts_z = [n for band in range(BANDS) for n in counter.counts[nets.z_tables(1 + 99 * (band + 0.5) / BANDS)]]
+            walk(
+                nets,
+                quality,
+                (PATCH, PATCH),
+                [counter] * SEGMENTS,
+                (latent, nets.hyper_analyse(latent)),
+            )
+        counts_z = [
+            n
+            for band in range(BANDS)
+            for n in counter.counts[nets.z_tables(1 + 99 * (band + 0.5) / BANDS)]
+        ]
         # Residuals are symmetric: counting both signs together halves the noise of the tables.
         counts_y = [(n + n[::-1]) / 2 for n in counter.counts[nets.y_tables]]
         write_tables(folder, model, integers, refit(y, counts_y), refit(z, counts_z), preview)

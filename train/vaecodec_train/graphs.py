@@ -1,4 +1,5 @@
 """Writes the networks as ONNX graphs: float ones with float16 weights, integer ones with int16 weights."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ from vaecodec_train.quantize import LIMIT, IntegerConv, IntegerModel
 
 Array = npt.NDArray[Any]
 MEAN_LIMIT = 2**20
-COLOR_LAST = np.arange(192).reshape(3, 64).T.reshape(-1)  # torch's pixel_shuffle orders (colour, row, column)
+COLOR_LAST = (
+    np.arange(192).reshape(3, 64).T.reshape(-1)
+)  # torch's pixel_shuffle orders (colour, row, column)
 OPSET, IR_VERSION = 18, 9  # old enough for every ONNX Runtime that we support
 
 
@@ -33,7 +36,9 @@ class Graph:
 
     def output(self, tensor: str, name: str, kind: int, rank: int) -> None:
         self.nodes.append(helper.make_node("Identity", [tensor], [name]))
-        self.outputs.append(helper.make_tensor_value_info(name, kind, [f"{name}_{i}" for i in range(rank)]))
+        self.outputs.append(
+            helper.make_tensor_value_info(name, kind, [f"{name}_{i}" for i in range(rank)])
+        )
 
     def const(self, value: Array, name: str | None = None) -> str:
         self._count += 1
@@ -56,21 +61,34 @@ class Graph:
     def conv(self, x: str, weight: str, bias: str, depthwise: int = 0) -> str:
         """depthwise: number of channels, or 0 for a 1x1 convolution."""
         if depthwise:
-            return self.op("Conv", x, weight, bias, kernel_shape=[3, 3], pads=[1] * 4, group=depthwise)
+            return self.op(
+                "Conv", x, weight, bias, kernel_shape=[3, 3], pads=[1] * 4, group=depthwise
+            )
         return self.op("Conv", x, weight, bias, kernel_shape=[1, 1])
 
-    def float_conv(self, x: str, conv: nn.Conv2d, rows: Any = slice(None), columns: Any = slice(None),
-                   scale: float = 1, shift: float | Array = 0) -> str:
+    def float_conv(
+        self,
+        x: str,
+        conv: nn.Conv2d,
+        rows: Any = slice(None),
+        columns: Any = slice(None),
+        scale: float = 1,
+        shift: float | Array = 0,
+    ) -> str:
         """conv(x) * scale + shift, of some output and input channels; the weights are stored as float16."""
         assert conv.bias is not None
         weight = self.const(conv.weight.detach().numpy()[rows][:, columns].astype(np.float16))
-        bias = conv.bias.detach().numpy()[rows].astype(np.float32) * np.float32(scale) + np.asarray(shift, np.float32)
+        bias = conv.bias.detach().numpy()[rows].astype(np.float32) * np.float32(scale) + np.asarray(
+            shift, np.float32
+        )
         weight = self.op("Cast", weight, to=TensorProto.FLOAT)
         if scale != 1:
             weight = self.op("Mul", weight, self.const(np.float32(scale)))  # type: ignore[arg-type]
         return self.conv(x, weight, self.const(bias), conv.groups if conv.groups > 1 else 0)
 
-    def integer_conv(self, x: str, name: str, conv: IntegerConv, rows: Array | None = None, groups: int = 1) -> str:
+    def integer_conv(
+        self, x: str, name: str, conv: IntegerConv, rows: Array | None = None, groups: int = 1
+    ) -> str:
         """The exact sum of a layer divided by 2^shift, not yet rounded. Dividing the weights instead is exact as well."""
         stored = {"weight": conv.weight, "bias": conv.bias, "shift": conv.shift}
         names = {}
@@ -88,10 +106,14 @@ class Graph:
             return self.conv(x, weight, bias, conv.weight.shape[0])
         return self.op("Conv", x, weight, bias, kernel_shape=[1, 1], group=groups)
 
-    def integer_layer(self, x: str, name: str, conv: IntegerConv, relu: bool = False, add_to: str | None = None) -> str:
+    def integer_layer(
+        self, x: str, name: str, conv: IntegerConv, relu: bool = False, add_to: str | None = None
+    ) -> str:
         """clamp(round(conv(x)) + add_to), or with ReLU."""
         out = self.integer_conv(x, name, conv)
-        if add_to is None:  # clamping first gives the same integers, and the engine fuses it into the convolution
+        if (
+            add_to is None
+        ):  # clamping first gives the same integers, and the engine fuses it into the convolution
             return self.op("Round", self.clip(out, 0 if relu else -LIMIT, LIMIT))
         return self.clip(self.op("Add", self.op("Round", out), add_to), -LIMIT, LIMIT)
 
@@ -108,9 +130,15 @@ class Graph:
         return self.op("Gather", x, self.const(order.astype(np.int64)), axis=1)
 
     def finish(self) -> bytes:
-        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, list(self.weights.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-                                  producer_name="vaecodec-train")
+        graph = helper.make_graph(
+            self.nodes, self.name, self.inputs, self.outputs, list(self.weights.values())
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="vaecodec-train",
+        )
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
 
@@ -119,7 +147,9 @@ def float_block(g: Graph, x: str, block: Any) -> str:
     if isinstance(block, PlainBlock):
         inner = g.float_conv(g.op("Relu", g.float_conv(x, block.mix_in)), block.spatial)
         x = g.op("Add", x, g.float_conv(inner, block.mix_out))
-        return g.op("Add", x, g.float_conv(g.op("Relu", g.float_conv(x, block.expand)), block.project))
+        return g.op(
+            "Add", x, g.float_conv(g.op("Relu", g.float_conv(x, block.expand)), block.project)
+        )
     inner = g.float_conv(g.silu(g.float_conv(x, block.mix_in)), block.spatial)
     x = g.op("Add", x, g.float_conv(inner, block.mix_out))
     half = block.project.in_channels
@@ -130,11 +160,18 @@ def float_block(g: Graph, x: str, block: Any) -> str:
 
 def bounded_project(g: Graph, product: str, project: nn.Conv2d) -> str:
     """project(clamp(product)). HardSigmoid, unlike Clip, keeps the engine's blocked layout; project undoes its scale."""
-    share = g.op("HardSigmoid", product, alpha=0.5 / GATED_LIMIT, beta=0.5)  # clamp(product) = (2 share - 1) GATED_LIMIT
+    share = g.op(
+        "HardSigmoid", product, alpha=0.5 / GATED_LIMIT, beta=0.5
+    )  # clamp(product) = (2 share - 1) GATED_LIMIT
     assert project.bias is not None
     weights = project.weight.detach().numpy().astype(np.float16).astype(np.float32).sum((1, 2, 3))
     bias = project.bias.detach().numpy()
-    return g.float_conv(share, project, scale=2 * GATED_LIMIT, shift=bias - 2 * GATED_LIMIT * bias - GATED_LIMIT * weights)
+    return g.float_conv(
+        share,
+        project,
+        scale=2 * GATED_LIMIT,
+        shift=bias - 2 * GATED_LIMIT * bias - GATED_LIMIT * weights,
+    )
 
 
 def cells_of_8(g: Graph, image: str, channels: int) -> str:
@@ -142,7 +179,11 @@ def cells_of_8(g: Graph, image: str, channels: int) -> str:
     # Two transpositions of contiguous runs, kept apart by a reshape: the engine is slow at the one that they make up.
     cells = g.op("Div", g.op("Shape", image, end=2), g.ints(8))
     down = g.op("Slice", cells, g.ints(0), g.ints(1))
-    x = g.op("Transpose", g.op("Reshape", image, g.op("Concat", down, g.ints(8, -1), axis=0)), perm=[1, 0, 2])
+    x = g.op(
+        "Transpose",
+        g.op("Reshape", image, g.op("Concat", down, g.ints(8, -1), axis=0)),
+        perm=[1, 0, 2],
+    )
     x = g.op("Transpose", g.op("Reshape", x, g.ints(8, -1, 8 * channels)), perm=[0, 2, 1])
     x = g.op("Reshape", x, g.op("Concat", g.ints(1, 64 * channels), cells, axis=0))
     return g.op("Sub", g.op("Mul", x, g.const(np.float32(1 / 255))), g.const(np.float32(0.5)))  # type: ignore[arg-type]
@@ -153,7 +194,11 @@ def pixels_of_cells(g: Graph, x: str) -> str:
     size = g.op("Shape", x, start=2, end=4)
     x = g.op("Transpose", g.op("Reshape", x, g.ints(8, 24, -1)), perm=[0, 2, 1])
     down = g.op("Slice", size, g.ints(0), g.ints(1))
-    x = g.op("Transpose", g.op("Reshape", x, g.op("Concat", g.ints(8), down, g.ints(-1), axis=0)), perm=[1, 0, 2])
+    x = g.op(
+        "Transpose",
+        g.op("Reshape", x, g.op("Concat", g.ints(8), down, g.ints(-1), axis=0)),
+        perm=[1, 0, 2],
+    )
     return g.op("Reshape", x, g.op("Concat", g.op("Mul", size, g.ints(8)), g.ints(3), axis=0))
 
 
@@ -233,12 +278,24 @@ def head(g: Graph, x: str, name: str, step: int, model: IntegerModel) -> None:
     group = m // STEPS
     bias = g.input("bias_scale", TensorProto.FLOAT, [1, m, 1, 1])
     groups = [group_at(step, position) for position in range(STEPS)]
-    rows = np.concatenate([np.arange(group) + first * group + part for first in groups for part in (0, m)])
-    cells = g.op("SpaceToDepth", x, blocksize=2)  # the four positions of each 2x2 cell, one after the other
+    rows = np.concatenate(
+        [np.arange(group) + first * group + part for first in groups for part in (0, m)]
+    )
+    cells = g.op(
+        "SpaceToDepth", x, blocksize=2
+    )  # the four positions of each 2x2 cell, one after the other
     both = g.op("Round", g.integer_conv(cells, name, model.convs[name], rows, STEPS))
-    both = g.op("Reshape", both, g.op("Concat", g.ints(STEPS, 2 * group), g.op("Shape", both, start=2), axis=0))
-    mean, log_scale = (g.op("Slice", both, g.ints(start), g.ints(start + group), g.ints(1)) for start in (0, group))
-    bias = g.op("Gather", g.op("Reshape", bias, g.ints(STEPS, group, 1, 1)), g.ints(*groups), axis=0)
+    both = g.op(
+        "Reshape",
+        both,
+        g.op("Concat", g.ints(STEPS, 2 * group), g.op("Shape", both, start=2), axis=0),
+    )
+    mean, log_scale = (
+        g.op("Slice", both, g.ints(start), g.ints(start + group), g.ints(1)) for start in (0, group)
+    )
+    bias = g.op(
+        "Gather", g.op("Reshape", bias, g.ints(STEPS, group, 1, 1)), g.ints(*groups), axis=0
+    )
     g.output(g.clip(mean, -MEAN_LIMIT, MEAN_LIMIT), "mean", TensorProto.FLOAT, 4)
     g.output(g.clip(g.op("Add", log_scale, bias), -2048, 2047), "log_scale", TensorProto.FLOAT, 4)
 
@@ -277,8 +334,12 @@ def context(model: IntegerModel, step: int, m: int, p: int, blocks: int) -> byte
 def all_graphs(model: Codec, integers: IntegerModel) -> dict[str, bytes]:
     """Every file of a model folder but the tables and the manifest."""
     c = model.config
-    graphs = {"g_a": analysis(model.g_a), "g_s": synthesis(model.g_s), "h_a": hyper_analysis(model.h_a),
-              "h_s": hyper_synthesis(integers, c.z, c.p)}
+    graphs = {
+        "g_a": analysis(model.g_a),
+        "g_s": synthesis(model.g_s),
+        "h_a": hyper_analysis(model.h_a),
+        "h_s": hyper_synthesis(integers, c.z, c.p),
+    }
     for step in range(1, STEPS):
         graphs[f"context_{step}"] = context(integers, step, c.m, c.p, c.context_blocks)
     return {f"{name}.onnx": data for name, data in graphs.items()}

@@ -1,5 +1,6 @@
 """Starts a model from the weights of a smaller one: more latent channels, a bypass, more blocks of the context model, a wider
 range of lambda."""
+
 import dataclasses
 import math
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from vaecodec.errors import VaecodecError
 from vaecodec_train.model import STEPS, Codec, ModelConfig
 
-SMALL = 0.02  # new connections begin near zero, so that the grown model computes what the old one did
+SMALL = (
+    0.02  # new connections begin near zero, so that the grown model computes what the old one did
+)
 
 
 def spread(old: int, new: int) -> list[int]:
@@ -33,19 +36,35 @@ def resampled(table: Tensor, old: ModelConfig, new: ModelConfig, extrapolate: bo
 def grow(old: Codec, config: ModelConfig) -> Codec:
     """A model of `config` that codes like `old` where both can. Raises VaecodecError if widths but m differ."""
     a, b = old.config, config
-    grown = {name: getattr(b, name) for name in ("m", "bypass", "context_blocks", "anchors", "lambda_min", "lambda_max")}
-    if dataclasses.replace(a, **grown) != b or b.m < a.m or b.context_blocks < a.context_blocks or (
-            a.bypass and (b.m > a.m or not b.bypass)):
-        raise VaecodecError("a model grows in m, the bypass, the blocks of its context model and the range of lambda alone, "
-                            "and with a bypass not in m")
+    grown = {
+        name: getattr(b, name)
+        for name in ("m", "bypass", "context_blocks", "anchors", "lambda_min", "lambda_max")
+    }
+    if (
+        dataclasses.replace(a, **grown) != b
+        or b.m < a.m
+        or b.context_blocks < a.context_blocks
+        or (a.bypass and (b.m > a.m or not b.bypass))
+    ):
+        raise VaecodecError(
+            "a model grows in m, the bypass, the blocks of its context model and the range of lambda alone, "
+            "and with a bypass not in m"
+        )
     new = Codec(b)
     places = torch.tensor(spread(a.m, b.m))
     both = torch.cat([places, places + b.m])  # rows of the heads: means, then log-scales
     fresh = torch.tensor(np.setdiff1d(np.arange(b.m), places.numpy()))
     state, source = new.state_dict(), old.state_dict()
-    last = {f"context.{s}.{a.context_blocks + 1}": f"context.{s}.{b.context_blocks + 1}" for s in range(STEPS - 1)}
+    last = {
+        f"context.{s}.{a.context_blocks + 1}": f"context.{s}.{b.context_blocks + 1}"
+        for s in range(STEPS - 1)
+    }
     heads = ["prior_head", *last]
-    columns = ("g_s.stem.weight", "h_a.0.weight", *[f"context_in.{s}.weight" for s in range(STEPS - 1)])
+    columns = (
+        "g_s.stem.weight",
+        "h_a.0.weight",
+        *[f"context_in.{s}.weight" for s in range(STEPS - 1)],
+    )
     for name, value in source.items():
         layer = name.rsplit(".", 1)[0]
         target = state[name.replace(layer, last.get(layer, layer))]

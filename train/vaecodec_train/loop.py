@@ -1,4 +1,5 @@
 """The training loop: batches, loss, optimizers, averaged weights, checkpoints, and what happens when a run is interrupted."""
+
 import dataclasses
 import os
 import pickle
@@ -33,8 +34,9 @@ def native_bf16() -> bool:
     return bool(supported())
 
 
-def losses(model: nn.Module, codec: Codec, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor],
-           metric: str) -> dict[str, Tensor]:
+def losses(
+    model: nn.Module, codec: Codec, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor], metric: str
+) -> dict[str, Tensor]:
     """loss: mean over the batch of log(R + lambda D), whose logarithm makes every rate count alike; bpp and mse: (B,)."""
     out = model(x, q, noise)
     mse = (out.x_hat - x).square().mean((1, 2, 3))
@@ -44,17 +46,25 @@ def losses(model: nn.Module, codec: Codec, x: Tensor, q: Tensor, noise: tuple[Te
         from pytorch_msssim import ms_ssim
 
         distortion = 1 - ms_ssim(out.x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
-    return {"loss": (out.bpp + codec.lmbda(q) * distortion).log().mean(), "bpp": out.bpp, "mse": mse}
+    return {
+        "loss": (out.bpp + codec.lmbda(q) * distortion).log().mean(),
+        "bpp": out.bpp,
+        "mse": mse,
+    }
 
 
 class Trainer:
     """One run in a folder; rank and world are those of torchrun, 0 and 1 without it."""
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, folder: Path, init: Codec | None = None):
+    def __init__(
+        self, config: TrainConfig, dataset: Dataset, folder: Path, init: Codec | None = None
+    ):
         self.config, self.dataset, self.folder = config, dataset, folder
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if config.batch % self.world:
-            raise VaecodecError(f"a batch of {config.batch} cannot be shared equally by {self.world} processes")
+            raise VaecodecError(
+                f"a batch of {config.batch} cannot be shared equally by {self.world} processes"
+            )
         if config.minutes and self.world > 1:
             raise VaecodecError("a run of several processes is measured in steps, not in minutes")
         cuda = torch.cuda.is_available()
@@ -81,28 +91,44 @@ class Trainer:
         self.net = [p for n, p in self.codec.named_parameters() if not n.endswith("quantiles")]
 
     def _start_crops(self) -> list[Any]:
-        config = dataclasses.replace(self.config, batch=min(400, 20 * len(self.dataset.train)), downscale=False)
+        config = dataclasses.replace(
+            self.config, batch=min(400, 20 * len(self.dataset.train)), downscale=False
+        )
         return list(batch(self.dataset, config, 0)[0])
 
     def inputs(self, step: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """This process's share of a step's images, qualities and noise, which depend on seed and step alone."""
         crops, q = batch(self.dataset, self.config, step)
-        mine = slice(self.rank * len(crops) // self.world, (self.rank + 1) * len(crops) // self.world)
+        mine = slice(
+            self.rank * len(crops) // self.world, (self.rank + 1) * len(crops) // self.world
+        )
         x = torch.from_numpy(crops[mine]).permute(0, 3, 1, 2).float().div_(255)
         generator = torch.Generator().manual_seed(self.config.seed << 32 | step)
         side, c = self.config.patch, self.config.model
-        noise = [torch.empty(len(crops), channels, side // cell, side // cell).uniform_(-0.5, 0.5, generator=generator)[mine]
-                 for channels, cell in ((c.m, 16), (c.z, 64))]
+        noise = [
+            torch.empty(len(crops), channels, side // cell, side // cell).uniform_(
+                -0.5, 0.5, generator=generator
+            )[mine]
+            for channels, cell in ((c.m, 16), (c.z, 64))
+        ]
         x = x.to(self.device).contiguous(memory_format=torch.channels_last)
-        return x, torch.from_numpy(q[mine]).to(self.device), (noise[0].to(self.device), noise[1].to(self.device))
+        return (
+            x,
+            torch.from_numpy(q[mine]).to(self.device),
+            (noise[0].to(self.device), noise[1].to(self.device)),
+        )
 
     def train_step(self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor]) -> dict[str, float]:
         """One update. Returns loss, bits per pixel and PSNR (dB) of the batch; a loss that is no number updates nothing."""
         for optimizer, lr in self.optimizers[:2]:
-            optimizer.param_groups[0]["lr"] = lr * self.slowdown * self.config.rate(self.step, self.seconds)
+            optimizer.param_groups[0]["lr"] = (
+                lr * self.slowdown * self.config.rate(self.step, self.seconds)
+            )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             result = losses(self.forward, self.codec, x, q, noise, self.config.metric)
-        means = torch.stack([result["loss"].detach(), result["bpp"].detach().mean(), result["mse"].detach().mean()])
+        means = torch.stack(
+            [result["loss"].detach(), result["bpp"].detach().mean(), result["mse"].detach().mean()]
+        )
         if self.world > 1:
             dist.all_reduce(means)
             means /= self.world
@@ -134,7 +160,10 @@ class Trainer:
     def run(self, minutes: float | None, log: Log) -> None:
         """Train to the last step, for so many minutes, or until SIGINT or SIGTERM; save in every case."""
         stop: list[int] = []
-        before = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            s: signal.signal(s, lambda number, _: stop.append(number))
+            for s in (signal.SIGINT, signal.SIGTERM)
+        }
         start, saved, base = self.clock(), time.monotonic(), self.seconds
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self.inputs, self.step)
@@ -149,7 +178,9 @@ class Trainer:
                     continue
                 self.seconds = base + self.clock() - start
                 left = self.config.minutes - self.seconds / 60 if self.config.minutes else None
-                log.step(self.step, values, self.config.batch * self.config.patch**2, self.seconds, left)
+                log.step(
+                    self.step, values, self.config.batch * self.config.patch**2, self.seconds, left
+                )
                 if self._agree(time.monotonic() - saved > 60 * self.config.checkpoint_minutes):
                     self.save(log)
                     saved = time.monotonic()
@@ -178,25 +209,41 @@ class Trainer:
         """
         slowdown, step = self.slowdown / 2, self.step
         if slowdown < 1e-3 or not (self.folder / "checkpoint.pt").exists():
-            raise VaecodecError(f"the loss of step {step} is not a number, and there is no way back: try lower learning rates")
+            raise VaecodecError(
+                f"the loss of step {step} is not a number, and there is no way back: try lower learning rates"
+            )
         self.load()
         self.slowdown = slowdown
-        log.say(f"the loss of step {step} is not a number: back to step {self.step}, at {slowdown:g} of the learning rate")
+        log.say(
+            f"the loss of step {step} is not a number: back to step {self.step}, at {slowdown:g} of the learning rate"
+        )
 
     def save(self, log: Log) -> None:
         """checkpoint.pt to resume from, model.safetensors (averaged, float16) to export; measure and plot."""
         if self.rank:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = {"format": FORMAT, "config": dataclasses.asdict(self.config), "step": self.step, "slowdown": self.slowdown,
-                 "seconds": self.seconds, "model": self.codec.state_dict(), "ema": self.ema,
-                 "optimizers": [o.state_dict() for o, _ in self.optimizers]}
+        state = {
+            "format": FORMAT,
+            "config": dataclasses.asdict(self.config),
+            "step": self.step,
+            "slowdown": self.slowdown,
+            "seconds": self.seconds,
+            "model": self.codec.state_dict(),
+            "ema": self.ema,
+            "optimizers": [o.state_dict() for o, _ in self.optimizers],
+        }
         part = self.folder / "checkpoint.part"
         torch.save(state, part)
         part.replace(self.folder / "checkpoint.pt")
         model = self.averaged()
-        figures = {"steps": self.step, "batch": self.config.batch, "patch": self.config.patch,
-                   "minutes": round(self.seconds / 60, 1), "metric": self.config.metric}
+        figures = {
+            "steps": self.step,
+            "batch": self.config.batch,
+            "patch": self.config.patch,
+            "minutes": round(self.seconds / 60, 1),
+            "metric": self.config.metric,
+        }
         part = self.folder / "model.part"
         save_model(model.half(), part, figures)
         part.replace(self.folder / "model.safetensors")
@@ -207,13 +254,19 @@ class Trainer:
         state = read_checkpoint(self.folder / "checkpoint.pt")
         stored = from_dict(state["config"])
         if stored.model != self.config.model or stored.optimizer != self.config.optimizer:
-            raise VaecodecError(f"{self.folder / 'checkpoint.pt'}: made with another model configuration or optimizer")
+            raise VaecodecError(
+                f"{self.folder / 'checkpoint.pt'}: made with another model configuration or optimizer"
+            )
         self.codec.load_state_dict(state["model"])
         for mine, stored in zip(self.ema, state["ema"], strict=True):
             mine.copy_(stored)
         for (optimizer, _), stored in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(stored)
-        self.step, self.slowdown, self.seconds = int(state["step"]), float(state["slowdown"]), float(state["seconds"])
+        self.step, self.slowdown, self.seconds = (
+            int(state["step"]),
+            float(state["slowdown"]),
+            float(state["seconds"]),
+        )
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -227,5 +280,3 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise VaecodecError(f"{path}: not a checkpoint of this version of vaecodec-train")
     return state
-
-

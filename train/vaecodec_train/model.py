@@ -3,6 +3,7 @@
 Variable rate follows gain units (Cui et al. 2021, "Asymmetric gained deep image compression"), the hyperprior
 Ballé et al. 2018 and Minnen et al. 2018, the interleaved context steps He et al. 2022 (ELIC) and Li et al. 2023 (DCVC-DC).
 """
+
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,9 @@ class Conv1x1(nn.Conv2d):
         super().__init__(c_in, c_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(
+            0, 3, 1, 2
+        )
 
 
 def conv1x1(c_in: int, c_out: int) -> Conv1x1:
@@ -70,7 +73,11 @@ class GatedBlock(nn.Module):
 
     def __init__(self, c: int):
         super().__init__()
-        self.mix_in, self.spatial, self.mix_out = conv1x1(c, c), depthwise(c), near_zero(conv1x1(c, c))
+        self.mix_in, self.spatial, self.mix_out = (
+            conv1x1(c, c),
+            depthwise(c),
+            near_zero(conv1x1(c, c)),
+        )
         self.expand, self.project = conv1x1(c, 4 * c), near_zero(conv1x1(2 * c, c))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,7 +92,11 @@ class PlainBlock(nn.Module):
 
     def __init__(self, c: int):
         super().__init__()
-        self.mix_in, self.spatial, self.mix_out = conv1x1(c, c), depthwise(c), near_zero(conv1x1(c, c))
+        self.mix_in, self.spatial, self.mix_out = (
+            conv1x1(c, c),
+            depthwise(c),
+            near_zero(conv1x1(c, c)),
+        )
         self.expand, self.project = conv1x1(c, 2 * c), near_zero(conv1x1(2 * c, c))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,8 +137,14 @@ class Analysis(nn.Module):
     def __init__(self, c: ModelConfig):
         super().__init__()
         block = BLOCKS[c.block]
-        self.stem, self.fine = conv1x1(192, c.n), nn.Sequential(*[block(c.n) for _ in range(c.g_a_blocks[0])])
-        self.down, self.coarse = Down(c.n, c.k), nn.Sequential(*[block(c.k) for _ in range(c.g_a_blocks[1])])
+        self.stem, self.fine = (
+            conv1x1(192, c.n),
+            nn.Sequential(*[block(c.n) for _ in range(c.g_a_blocks[0])]),
+        )
+        self.down, self.coarse = (
+            Down(c.n, c.k),
+            nn.Sequential(*[block(c.k) for _ in range(c.g_a_blocks[1])]),
+        )
         self.head = conv1x1(c.k, c.m)
         self.bypass = Down(c.n, c.m) if c.bypass else None
 
@@ -143,8 +160,14 @@ class Synthesis(nn.Module):
     def __init__(self, c: ModelConfig):
         super().__init__()
         block = BLOCKS[c.block]
-        self.stem, self.coarse = conv1x1(c.m, c.k), nn.Sequential(*[block(c.k) for _ in range(c.g_s_blocks[1])])
-        self.up, self.fine = Up(c.k, c.n), nn.Sequential(*[block(c.n) for _ in range(c.g_s_blocks[0])])
+        self.stem, self.coarse = (
+            conv1x1(c.m, c.k),
+            nn.Sequential(*[block(c.k) for _ in range(c.g_s_blocks[1])]),
+        )
+        self.up, self.fine = (
+            Up(c.k, c.n),
+            nn.Sequential(*[block(c.n) for _ in range(c.g_s_blocks[0])]),
+        )
         self.head = conv1x1(c.n, 192)
         self.bypass = Up(c.m, c.n) if c.bypass else None
 
@@ -190,19 +213,30 @@ class Codec(nn.Module):
         super().__init__()
         self.config = c = config or ModelConfig()
         self.g_a, self.g_s = Analysis(c), Synthesis(c)
-        self.h_a = nn.Sequential(conv1x1(c.m, c.z), PlainBlock(c.z), Down(c.z, c.z), PlainBlock(c.z), Down(c.z, c.z))
+        self.h_a = nn.Sequential(
+            conv1x1(c.m, c.z), PlainBlock(c.z), Down(c.z, c.z), PlainBlock(c.z), Down(c.z, c.z)
+        )
         self.h_s = nn.Sequential(Up(c.z, c.z), PlainBlock(c.z), Up(c.z, c.p), PlainBlock(c.p))
         self.prior_head = conv1x1(c.p, 2 * c.m)
         self.context_in = nn.ModuleList([conv1x1(c.m, c.p) for _ in range(STEPS - 1)])
-        self.context = nn.ModuleList([
-            nn.Sequential(conv1x1(2 * c.p, c.p), *[PlainBlock(c.p) for _ in range(c.context_blocks)],
-                          conv1x1(c.p, 2 * c.m)) for _ in range(STEPS - 1)])
+        self.context = nn.ModuleList(
+            [
+                nn.Sequential(
+                    conv1x1(2 * c.p, c.p),
+                    *[PlainBlock(c.p) for _ in range(c.context_blocks)],
+                    conv1x1(c.p, 2 * c.m),
+                )
+                for _ in range(STEPS - 1)
+            ]
+        )
         self.prior_z = EntropyBottleneck(c.z, init_scale=4)
         # The quality tables: log-gains of two activations and of y, biases of h_s and of the log-scales.
         self.log_gain_a = nn.Parameter(torch.zeros(c.anchors, c.n))
         self.log_gain_s = nn.Parameter(torch.zeros(c.anchors, c.n))
         # Distortion falls with the square of the gain, so the best gain rises with the root of lambda.
-        gain = 0.406 + 0.5 * torch.linspace(math.log(c.lambda_min / 0.0009), math.log(c.lambda_max / 0.0009), c.anchors)
+        gain = 0.406 + 0.5 * torch.linspace(
+            math.log(c.lambda_min / 0.0009), math.log(c.lambda_max / 0.0009), c.anchors
+        )
         self.log_gain_y = nn.Parameter(gain[:, None].repeat(1, c.m))
         self.bias_h = nn.Parameter(torch.zeros(c.anchors, c.p))
         self.bias_scale = nn.Parameter(torch.zeros(c.anchors, c.m))
@@ -227,7 +261,9 @@ class Codec(nn.Module):
                 for group in range(STEPS):
                     row, column = CELL[step ^ group]
                     mask[step, group, row::2, column::2] = 1
-            self._masks[h, w] = mask.repeat_interleave(self.config.m // STEPS, 1)[:, None].to(self.bias_h.device)
+            self._masks[h, w] = mask.repeat_interleave(self.config.m // STEPS, 1)[:, None].to(
+                self.bias_h.device
+            )
         return self._masks[h, w]
 
     def hyper_latent(self, y: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -236,7 +272,9 @@ class Codec(nn.Module):
         median = self.prior_z._get_medians().reshape(1, -1, 1, 1)
         z_hat = ste_round(z - median) + median
         coded = z_hat if noise is None else z + noise
-        likelihood = self.prior_z._likelihood(coded.transpose(0, 1).reshape(coded.shape[1], 1, -1))[0]
+        likelihood = self.prior_z._likelihood(coded.transpose(0, 1).reshape(coded.shape[1], 1, -1))[
+            0
+        ]
         return z_hat, likelihood.reshape(coded.shape[1], coded.shape[0], -1).transpose(0, 1)
 
     def latent(self, x: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
@@ -244,7 +282,9 @@ class Codec(nn.Module):
         gain = self.at_quality(self.log_gain_y, q).exp()
         return self.g_a(x, self.at_quality(self.log_gain_a, q).exp()).float() * gain, gain
 
-    def code(self, y: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def code(
+        self, y: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What the entropy model makes of y: y_hat of its shape, and the estimated bits (B,) of y and of z."""
         z_hat, likelihood_z = self.hyper_latent(y, noise[1] if noise else None)
         p = self.h_s(z_hat * 0.25) + self.at_quality(self.bias_h, q)
@@ -258,11 +298,15 @@ class Codec(nn.Module):
             y_hat = y_hat + (ste_round(y - mean) + mean) * mask
             means, log_scales = means + mean, log_scales + log_scale * mask
         log_scales = log_scales + self.at_quality(self.bias_scale, q)
-        scale = (LOG_SCALE_MIN + F.softplus(log_scales - LOG_SCALE_MIN)).clamp(max=LOG_SCALE_MAX).exp()
+        scale = (
+            (LOG_SCALE_MIN + F.softplus(log_scales - LOG_SCALE_MIN)).clamp(max=LOG_SCALE_MAX).exp()
+        )
         r = y - means
         r = (r + noise[0] if noise else torch.round(r)).abs()
         c = 1 / math.sqrt(2)
-        likelihood_y = 0.5 * (torch.erfc(-c * (0.5 - r) / scale) - torch.erfc(-c * (-0.5 - r) / scale))
+        likelihood_y = 0.5 * (
+            torch.erfc(-c * (0.5 - r) / scale) - torch.erfc(-c * (-0.5 - r) / scale)
+        )
         bits_y = -torch.log2(likelihood_y.clamp_min(1e-7)).sum((1, 2, 3))
         bits_z = -torch.log2(likelihood_z.clamp_min(1e-7)).sum((1, 2))
         return y_hat, bits_y, bits_z

@@ -1,4 +1,5 @@
 """Optimizers: Muon for the matrices of 1x1 convolutions, Adam for everything else."""
+
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,9 @@ class Muon(torch.optim.Optimizer):
     Matrices of one shape are batched into one multiplication. bf16: whether to orthogonalise in bfloat16.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, bf16: bool = False):
+    def __init__(
+        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, bf16: bool = False
+    ):
         super().__init__(params, {"lr": lr, "momentum": momentum})
         self.orthogonal = orthogonal_bf16 if bf16 else orthogonal
 
@@ -35,7 +38,11 @@ class Muon(torch.optim.Optimizer):
                 ahead = torch._foreach_lerp(grads, momenta, group["momentum"])
                 update = self.orthogonal(torch.stack([a.reshape(rows, columns) for a in ahead]))
                 scale = -group["lr"] * max(1, rows / columns) ** 0.5
-                torch._foreach_add_(params, [u.reshape(p.shape) for p, u in zip(params, update, strict=True)], alpha=scale)
+                torch._foreach_add_(
+                    params,
+                    [u.reshape(p.shape) for p, u in zip(params, update, strict=True)],
+                    alpha=scale,
+                )
 
 
 A, B, C = 3.4445, -4.7750, 2.0315  # a step takes a singular value s to A s + B s^3 + C s^5
@@ -77,10 +84,15 @@ def is_matrix(p: Tensor) -> bool:
     return p.ndim == 4 and p.shape[1] > 1 and p.shape[2] == 1
 
 
-def build(model: nn.Module, config: TrainConfig, bf16: bool) -> list[tuple[torch.optim.Optimizer, float]]:
+def build(
+    model: nn.Module, config: TrainConfig, bf16: bool
+) -> list[tuple[torch.optim.Optimizer, float]]:
     """(optimizer, its full learning rate) pairs; the last one is that of the quantiles of z, whose rate never changes."""
     named = [(n, p) for n, p in model.named_parameters() if not n.endswith("quantiles")]
-    matrices, others = [p for _, p in named if is_matrix(p)], [p for _, p in named if not is_matrix(p)]
+    matrices, others = (
+        [p for _, p in named if is_matrix(p)],
+        [p for _, p in named if not is_matrix(p)],
+    )
     first: torch.optim.Optimizer
     if config.optimizer == "muon":
         first = Muon(matrices, config.lr_matrix, bf16=bf16)
@@ -89,5 +101,8 @@ def build(model: nn.Module, config: TrainConfig, bf16: bool) -> list[tuple[torch
     else:
         first = torch.optim.RMSprop(matrices, config.lr_matrix, alpha=0.99)
     quantiles = [p for n, p in model.named_parameters() if n.endswith("quantiles")]
-    return [(first, config.lr_matrix), (torch.optim.Adam(others, config.lr_other), config.lr_other),
-            (torch.optim.Adam(quantiles, 1e-3), 1e-3)]
+    return [
+        (first, config.lr_matrix),
+        (torch.optim.Adam(others, config.lr_other), config.lr_other),
+        (torch.optim.Adam(quantiles, 1e-3), 1e-3),
+    ]

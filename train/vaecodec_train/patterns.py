@@ -1,4 +1,5 @@
 """Pictures that no camera takes: dithers, stripes, pixel art, noise, text. Photographs alone teach nothing of them."""
+
 import string
 from collections.abc import Callable
 
@@ -29,7 +30,9 @@ def dithered(rng: np.random.Generator, photo: Pixels) -> Pixels:
     if rng.random() < 0.5:
         return np.asarray(image.convert("1").convert("RGB"))
     palette = image.quantize(int(rng.integers(2, 17)), Image.Quantize.FASTOCTREE)
-    return np.asarray(image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))
+    return np.asarray(
+        image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+    )
 
 
 def threshold(rng: np.random.Generator, photo: Pixels) -> Pixels:
@@ -48,14 +51,18 @@ def tiles(rng: np.random.Generator, photo: Pixels) -> Pixels:
     count = int(rng.integers(2, 5))
     cell = rng.integers(0, count, (height, width))
     cell.flat[:2] = (0, count - 1)[: cell.size]
-    return np.tile(colors(rng, count)[cell], (-(-side // height), -(-side // width), 1))[:side, :side]
+    return np.tile(colors(rng, count)[cell], (-(-side // height), -(-side // width), 1))[
+        :side, :side
+    ]
 
 
 def pixel_art(rng: np.random.Generator, photo: Pixels) -> Pixels:
     """Few colours in squares of some pixels."""
     side, factor = photo.shape[0], int(rng.integers(1, 9))
     small = Image.fromarray(photo).resize((-(-side // factor),) * 2, Image.Resampling.BOX)
-    small = small.quantize(int(rng.integers(2, 33)), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB")
+    small = small.quantize(
+        int(rng.integers(2, 33)), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    ).convert("RGB")
     return np.asarray(small).repeat(factor, 0).repeat(factor, 1)[:side, :side]
 
 
@@ -77,10 +84,25 @@ def text(rng: np.random.Generator, photo: Pixels) -> Pixels:
     y = 0
     while y < side:
         size = int(rng.integers(7, 30))
-        letters = rng.choice(list(string.ascii_letters + string.digits + "      .,-"), int(rng.integers(1, 3 * side // size)))
-        draw.text((int(rng.integers(0, side // 4)), y), "".join(letters), inks[2], ImageFont.load_default(size))
+        letters = rng.choice(
+            list(string.ascii_letters + string.digits + "      .,-"),
+            int(rng.integers(1, 3 * side // size)),
+        )
+        draw.text(
+            (int(rng.integers(0, side // 4)), y),
+            "".join(letters),
+            inks[2],
+            ImageFont.load_default(size),
+        )
         y += int(size * rng.uniform(1, 2))
     return np.asarray(image)
 
 
-KINDS: list[Callable[[np.random.Generator, Pixels], Pixels]] = [dithered, threshold, tiles, pixel_art, noisy, text]
+KINDS: list[Callable[[np.random.Generator, Pixels], Pixels]] = [
+    dithered,
+    threshold,
+    tiles,
+    pixel_art,
+    noisy,
+    text,
+]

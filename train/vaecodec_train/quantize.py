@@ -6,6 +6,7 @@ Every activation is an integer in [-LIMIT, LIMIT] with a real step per channel, 
 
 The weights of each output channel are as fine as keeps every partial sum below 2^24, so float32, float64 and int64 agree.
 """
+
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ Y_FRACTION = 64  # means and y_hat are held in 1/64
 SCALES = 64  # probability tables for y
 LOG_SCALE_STEP = (LOG_SCALE_MAX - LOG_SCALE_MIN) / (SCALES - 1)
 LOG_SCALE_UNIT = LOG_SCALE_STEP / 16  # log-scales are held in sixteenths of an index
-MARGIN = 1.1  # activations may exceed those seen in calibration by this much before they are clamped
+MARGIN = (
+    1.1  # activations may exceed those seen in calibration by this much before they are clamped
+)
 
 Array = npt.NDArray[Any]
 
@@ -61,6 +64,7 @@ def input_ranges(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> dict
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             seen = inputs[0].float().abs().amax((0, 2, 3))
             ranges[name] = torch.maximum(ranges[name], seen) if name in ranges else seen
+
         return hook
 
     hooks = [m.register_forward_pre_hook(watch(name)) for name, m in entropy_convs(model).items()]
@@ -73,10 +77,14 @@ def input_ranges(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> dict
 
 def entropy_convs(model: Codec) -> dict[str, nn.Conv2d]:
     parts = ("h_s.", "prior_head", "context_in.", "context.")
-    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and n.startswith(parts)}
+    return {
+        n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and n.startswith(parts)
+    }
 
 
-def integer_conv(conv: nn.Conv2d, step_in: Tensor, step_out: Tensor, limit: int = LIMIT) -> IntegerConv:
+def integer_conv(
+    conv: nn.Conv2d, step_in: Tensor, step_out: Tensor, limit: int = LIMIT
+) -> IntegerConv:
     """Fold the steps into the weights; each output channel takes the largest shift that the accumulator allows."""
     w = conv.weight.detach().double()
     w = w * (step_in.reshape(-1, 1, 1, 1) if conv.groups > 1 else step_in.reshape(1, -1, 1, 1))
@@ -84,16 +92,22 @@ def integer_conv(conv: nn.Conv2d, step_in: Tensor, step_out: Tensor, limit: int 
     assert conv.bias is not None
     b = conv.bias.detach().double() / step_out
     total, largest = w.abs().sum((1, 2, 3)) * limit + b.abs(), w.abs().amax((1, 2, 3))
-    shift = torch.floor(torch.log2(torch.minimum(ACCUMULATOR / total, WEIGHT_LIMIT / largest.clamp_min(1e-12))))
+    shift = torch.floor(
+        torch.log2(torch.minimum(ACCUMULATOR / total, WEIGHT_LIMIT / largest.clamp_min(1e-12)))
+    )
     while True:
         unit = torch.exp2(shift)
         wi, bi = torch.round(w * unit.reshape(-1, 1, 1, 1)), torch.round(b * unit)
-        over = (wi.abs().sum((1, 2, 3)) * limit + bi.abs() >= ACCUMULATOR) | (wi.abs().amax((1, 2, 3)) > WEIGHT_LIMIT)
+        over = (wi.abs().sum((1, 2, 3)) * limit + bi.abs() >= ACCUMULATOR) | (
+            wi.abs().amax((1, 2, 3)) > WEIGHT_LIMIT
+        )
         if not over.any():
             break
         shift = shift - over.double()
     assert bool((shift >= 0).all()), "a layer's output is finer than its input can be"
-    return IntegerConv(wi.numpy().astype(np.int16), bi.numpy().astype(np.int32), shift.numpy().astype(np.int8))
+    return IntegerConv(
+        wi.numpy().astype(np.int16), bi.numpy().astype(np.int32), shift.numpy().astype(np.int8)
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +135,9 @@ def plan(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> Steps:
             return steps
         # Nothing is gained by an output finer than the noise that the rounding of the inputs brings along.
         conv = convs[writer]
-        weight = conv.weight.double() * (step_in.reshape(-1, 1, 1, 1) if conv.groups > 1 else step_in.reshape(1, -1, 1, 1))
+        weight = conv.weight.double() * (
+            step_in.reshape(-1, 1, 1, 1) if conv.groups > 1 else step_in.reshape(1, -1, 1, 1)
+        )
         floor = 0.1 * weight.square().sum((1, 2, 3)).sqrt()
         return torch.maximum(steps, floor.reshape(len(steps), -1).amax(1))
 
@@ -132,8 +148,13 @@ def plan(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> Steps:
         first = step(f"{name}.spatial", writer=f"{name}.mix_in", step_in=stream)
         second = step(f"{name}.mix_out", writer=f"{name}.spatial", step_in=first)
         third = step(f"{name}.project", writer=f"{name}.expand", step_in=stream)
-        for part, step_in, step_out in (("mix_in", stream, first), ("spatial", first, second), ("mix_out", second, stream),
-                                        ("expand", stream, third), ("project", third, stream)):
+        for part, step_in, step_out in (
+            ("mix_in", stream, first),
+            ("spatial", first, second),
+            ("mix_out", second, stream),
+            ("expand", stream, third),
+            ("project", third, stream),
+        ):
             put(f"{name}.{part}", step_in, step_out)
 
     # The quarter that h_s applies to z_hat is folded into the step of its input.
@@ -145,21 +166,28 @@ def plan(model: Codec, batches: Iterable[tuple[Tensor, Tensor]]) -> Steps:
     put("h_s.2.conv", coarse, fine.repeat_interleave(4))
     block("h_s.3", fine)
 
-    mean_step = torch.full((c.m,), 0.25 / Y_FRACTION, dtype=torch.double)  # heads give a quarter of the mean
+    mean_step = torch.full(
+        (c.m,), 0.25 / Y_FRACTION, dtype=torch.double
+    )  # heads give a quarter of the mean
     head_step = torch.cat([mean_step, torch.full((c.m,), LOG_SCALE_UNIT, dtype=torch.double)])
     put("prior_head", fine, head_step)
     y_shift = []
     for s in range(STEPS - 1):
-        largest = ranges[f"context_in.{s}"].double() * 4 * Y_FRACTION * MARGIN  # of y_hat, in 1 / Y_FRACTION
+        largest = (
+            ranges[f"context_in.{s}"].double() * 4 * Y_FRACTION * MARGIN
+        )  # of y_hat, in 1 / Y_FRACTION
         shift = torch.ceil(torch.log2(largest.clamp_min(LIMIT) / LIMIT))
         y_shift.append(shift)
         y_step = 0.25 / Y_FRACTION * torch.exp2(shift)
         last = c.context_blocks + 1
         seen = step(f"context.{s}.0")[c.p :]
         both = torch.cat([fine, seen])
-        stream = step(f"context.{s}.{last}",
-                      *[f"context.{s}.{b}.{part}" for b in range(1, last) for part in ("mix_in", "expand")],
-                      writer=f"context.{s}.0", step_in=both)
+        stream = step(
+            f"context.{s}.{last}",
+            *[f"context.{s}.{b}.{part}" for b in range(1, last) for part in ("mix_in", "expand")],
+            writer=f"context.{s}.0",
+            step_in=both,
+        )
         put(f"context_in.{s}", y_step, seen)
         put(f"context.{s}.0", both, stream)
         for b in range(1, last):
@@ -181,7 +209,9 @@ def quantize(model: Codec, steps: Steps) -> IntegerModel:
         y_shift=[shift.numpy().astype(np.int8) for shift in steps.y_shift],
         z_median=torch.round(median * Z_FRACTION).numpy().astype(np.int32),
         bias_h=torch.round(model.bias_h.double() / steps.hyper).numpy().astype(np.int32),
-        bias_scale=torch.round((model.bias_scale.double() - LOG_SCALE_MIN) / LOG_SCALE_UNIT).numpy().astype(np.int32),
+        bias_scale=torch.round((model.bias_scale.double() - LOG_SCALE_MIN) / LOG_SCALE_UNIT)
+        .numpy()
+        .astype(np.int32),
         scale_index=index.astype(np.uint8),
     )
 

@@ -3,6 +3,7 @@
 The encoder moves y along it and anneals the rounding, as Yang et al. 2020 do ("Improving inference for neural image
 compression"). It decides only what is sent, so all of it is in float, and z stays as h_a gave it.
 """
+
 import math
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +61,10 @@ class Tape(Graph):
         return self.note(self.op("Sub", a, b), {a: lambda g: g, b: lambda g: self.op("Neg", g)})
 
     def mul(self, a: str, b: str) -> str:
-        return self.note(self.op("Mul", a, b), {a: lambda g: self.op("Mul", g, b), b: lambda g: self.op("Mul", g, a)})
+        return self.note(
+            self.op("Mul", a, b),
+            {a: lambda g: self.op("Mul", g, b), b: lambda g: self.op("Mul", g, a)},
+        )
 
     def times(self, a: str, factor: float) -> str:
         return self.mul(a, self.number(factor))
@@ -74,7 +78,9 @@ class Tape(Graph):
         return self.note(out, {x: lambda g: self.op("Mul", g, slope(x, out))})
 
     def sigmoid(self, x: str) -> str:
-        return self.map("Sigmoid", x, lambda _, s: self.op("Mul", s, self.op("Sub", self.number(1), s)))
+        return self.map(
+            "Sigmoid", x, lambda _, s: self.op("Mul", s, self.op("Sub", self.number(1), s))
+        )
 
     def exp(self, x: str) -> str:
         return self.map("Exp", x, lambda _, e: e)
@@ -86,19 +92,27 @@ class Tape(Graph):
         def slope(v: str, _: str) -> str:
             bell = self.op("Exp", self.op("Neg", self.op("Mul", v, v)))
             return self.op("Mul", bell, self.number(2 / math.sqrt(math.pi)))
+
         return self.map("Erf", x, slope)
 
     def bound(self, x: str, low: float, high: float) -> str:
         def slope(v: str, out: str) -> str:
             return self.op("Cast", self.op("Equal", v, out), to=TensorProto.FLOAT)
+
         out = self.op("Clip", x, self.number(low), self.number(high))
         return self.note(out, {x: lambda g: self.op("Mul", g, slope(x, out))})
 
     def linear(self, x: str, conv: nn.Conv2d) -> str:
         """A 1x1 or a depthwise 3x3 convolution; the gradient's weights are made of the same stored ones."""
         assert conv.bias is not None
-        weight = self.op("Cast", self.const(conv.weight.detach().numpy().astype(np.float16)), to=TensorProto.FLOAT)
-        out = self.conv(x, weight, self.const(conv.bias.detach().numpy()), conv.groups if conv.groups > 1 else 0)
+        weight = self.op(
+            "Cast",
+            self.const(conv.weight.detach().numpy().astype(np.float16)),
+            to=TensorProto.FLOAT,
+        )
+        out = self.conv(
+            x, weight, self.const(conv.bias.detach().numpy()), conv.groups if conv.groups > 1 else 0
+        )
         nothing = self.const(np.zeros(conv.in_channels, np.float32))
 
         def back(g: str) -> str:
@@ -106,7 +120,9 @@ class Tape(Graph):
                 return self.conv(g, self.op("Transpose", weight, perm=[1, 0, 2, 3]), nothing)
             flat = self.op("Reshape", weight, self.ints(-1, 9))
             turned = self.op("Gather", flat, self.ints(*range(8, -1, -1)), axis=1)
-            return self.conv(g, self.op("Reshape", turned, self.ints(-1, 1, 3, 3)), nothing, conv.groups)
+            return self.conv(
+                g, self.op("Reshape", turned, self.ints(-1, 1, 3, 3)), nothing, conv.groups
+            )
 
         return self.note(out, {x: back})
 
@@ -123,8 +139,10 @@ class Tape(Graph):
     def joined(self, a: str, b: str, channels: int) -> str:
         """Both along the channels, of which a has `channels`; only b moves."""
         far = self.ints(2**31)
-        return self.note(self.op("Concat", a, b, axis=1),
-                         {b: lambda g: self.op("Slice", g, self.ints(channels), far, self.ints(1))})
+        return self.note(
+            self.op("Concat", a, b, axis=1),
+            {b: lambda g: self.op("Slice", g, self.ints(channels), far, self.ints(1))},
+        )
 
     def rewind(self) -> None:
         for step in reversed(self.steps):
@@ -134,7 +152,13 @@ class Tape(Graph):
 def block(t: Tape, x: str, layers: Any) -> str:
     """PlainBlock or GatedBlock."""
     if isinstance(layers, PlainBlock):
-        x = t.add(x, t.linear(t.linear(t.bound(t.linear(x, layers.mix_in), 0, 1e9), layers.spatial), layers.mix_out))
+        x = t.add(
+            x,
+            t.linear(
+                t.linear(t.bound(t.linear(x, layers.mix_in), 0, 1e9), layers.spatial),
+                layers.mix_out,
+            ),
+        )
         return t.add(x, t.linear(t.bound(t.linear(x, layers.expand), 0, 1e9), layers.project))
     mixed = t.linear(x, layers.mix_in)
     x = t.add(x, t.linear(t.linear(t.mul(mixed, t.sigmoid(mixed)), layers.spatial), layers.mix_out))
@@ -158,7 +182,10 @@ def likelihood(t: Tape, k: str, log_scale: str) -> str:
     """Of k, at least LEAST, under a Gaussian of mean 0 that is integrated over [k - 1/2, k + 1/2]."""
     soft = t.log(t.plus(t.exp(t.bound(t.plus(log_scale, -LOG_SCALE_MIN), -60, 60)), 1))
     per_scale = t.exp(t.times(t.bound(t.plus(soft, LOG_SCALE_MIN), -60, LOG_SCALE_MAX), -1))
-    upper, lower = (t.erf(t.times(t.mul(t.plus(k, shift), per_scale), 1 / math.sqrt(2))) for shift in (0.5, -0.5))
+    upper, lower = (
+        t.erf(t.times(t.mul(t.plus(k, shift), per_scale), 1 / math.sqrt(2)))
+        for shift in (0.5, -0.5)
+    )
     return t.bound(t.times(t.sub(upper, lower), 0.5), LEAST, 2)
 
 
@@ -178,7 +205,9 @@ def gradient_graph(codec: Codec) -> bytes:
     t.variable(y)
 
     def row(table: Any) -> str:
-        return t.op("Reshape", t.op("MatMul", anchors, t.const(table.detach().numpy())), t.ints(1, -1, 1, 1))
+        return t.op(
+            "Reshape", t.op("MatMul", anchors, t.const(table.detach().numpy())), t.ints(1, -1, 1, 1)
+        )
 
     h_s: Any = codec.h_s
     x = t.shuffle(t.linear(t.times(z, 0.25), h_s[0].conv))
@@ -223,5 +252,3 @@ def gradient_graph(codec: Codec) -> bytes:
     t.output(t.op("ReduceSum", total, keepdims=0), "bits", kind, 0)
     t.output(t.op("ReduceSumSquare", error, keepdims=0), "error", kind, 0)
     return t.finish()
-
-

@@ -1,4 +1,5 @@
 """Restoration: the codec's encoder as it is, and its synthesis adapted to give the picture without the damage."""
+
 import math
 import time
 from collections.abc import Callable
@@ -72,11 +73,15 @@ def noise(image: Pixels, rng: np.random.Generator, sigma: float | None = None) -
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
-def holes(image: Pixels, rng: np.random.Generator, share: float | None = None, side: int = 16) -> Pixels:
+def holes(
+    image: Pixels, rng: np.random.Generator, share: float | None = None, side: int = 16
+) -> Pixels:
     """Squares of side x side pixels missing at random from a grid of them, a `share` of all (0.05 to 0.3 unless told)."""
     rows, columns = -(-image.shape[0] // side), -(-image.shape[1] // side)
     part = rng.uniform(0.05, 0.3) if share is None else share
-    lost = np.repeat(np.repeat(rng.random((rows, columns)) < part, side, 0), side, 1)[: image.shape[0], : image.shape[1]]
+    lost = np.repeat(np.repeat(rng.random((rows, columns)) < part, side, 0), side, 1)[
+        : image.shape[0], : image.shape[1]
+    ]
     y, x = (0, 0) if share is not None else rng.integers(0, side, 2)
     mask = np.roll(lost, (y, x), (0, 1))
     return np.dstack([fill_masked(image, mask), mask.astype(np.uint8) * 255])
@@ -96,7 +101,10 @@ TASKS: dict[str, Callable[..., Pixels]] = {"denoise": noise, "inpaint": holes, "
 
 def tensors(clean: list[Pixels], damaged: list[Pixels]) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) and (B, 3 or 4, H, W), float32 in [0, 1]."""
-    pair = [torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255) for images in (clean, damaged)]
+    pair = [
+        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255)
+        for images in (clean, damaged)
+    ]
     return pair[0], pair[1]
 
 
@@ -109,8 +117,17 @@ def errors(restored: Tensor, clean: Tensor, damaged: Tensor) -> Tensor:
     return (squares * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)) + 1)
 
 
-def train(task: str, codec: Codec, dataset: Dataset, minutes: float, size: int = 8, patch: int = 256, rate: float = 0.005,
-          seed: int = 0, compiled: bool = True) -> tuple[Restorer, dict[str, Any]]:
+def train(
+    task: str,
+    codec: Codec,
+    dataset: Dataset,
+    minutes: float,
+    size: int = 8,
+    patch: int = 256,
+    rate: float = 0.005,
+    seed: int = 0,
+    compiled: bool = True,
+) -> tuple[Restorer, dict[str, Any]]:
     """Adapt g_s for so many minutes of processor time, with Muon and averaged weights. Returns the restorer and its figures:
     mean PSNR in dB on the held-out crops, damaged and restored."""
     damage = TASKS[task]
@@ -118,8 +135,14 @@ def train(task: str, codec: Codec, dataset: Dataset, minutes: float, size: int =
     model = Restorer(codec, HINTS[task]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learned = [p for p in model.parameters() if p.requires_grad]
     average = [p.detach().clone() for p in learned]
-    matrices, others = [p for p in learned if optim.is_matrix(p)], [p for p in learned if not optim.is_matrix(p)]
-    optimizers = [(optim.Muon(matrices, rate), rate), (torch.optim.Adam(others, rate / 5), rate / 5)]
+    matrices, others = (
+        [p for p in learned if optim.is_matrix(p)],
+        [p for p in learned if not optim.is_matrix(p)],
+    )
+    optimizers = [
+        (optim.Muon(matrices, rate), rate),
+        (torch.optim.Adam(others, rate / 5), rate / 5),
+    ]
     forward = torch.compile(model) if compiled else model
     start, step = time.process_time(), 0
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
@@ -128,11 +151,24 @@ def train(task: str, codec: Codec, dataset: Dataset, minutes: float, size: int =
         while (used := (time.process_time() - start) / 60) < minutes:
             rng = np.random.default_rng([seed, step])
             crops = list(batch(dataset, config, step)[0])
-            clean, damaged = tensors(crops, [damage(np.ascontiguousarray(crop), rng) for crop in crops])
+            clean, damaged = tensors(
+                crops, [damage(np.ascontiguousarray(crop), rng) for crop in crops]
+            )
             factor = min(1.0, (step + 1) / 50, (1 - used / minutes) / DECAY)
             for optimizer, lr in optimizers:
                 optimizer.param_groups[0]["lr"] = lr * factor
-            loss = (errors(forward(damaged.contiguous(memory_format=torch.channels_last)), clean, damaged) + 1e-6).log().mean()
+            loss = (
+                (
+                    errors(
+                        forward(damaged.contiguous(memory_format=torch.channels_last)),
+                        clean,
+                        damaged,
+                    )
+                    + 1e-6
+                )
+                .log()
+                .mean()
+            )
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(learned, 1.0)
             for optimizer, _ in optimizers:
@@ -150,18 +186,36 @@ def train(task: str, codec: Codec, dataset: Dataset, minutes: float, size: int =
         for p, a in zip(learned, average, strict=True):
             p.copy_(a)
     before, after = measure(model, task, dataset)
-    return model.eval(), {"task": task, "steps": step, "batch": size, "patch": patch, "cpu_minutes": round(minutes, 1),
-                          "held_out_damaged_psnr": round(before, 3), "held_out_restored_psnr": round(after, 3)}
+    return model.eval(), {
+        "task": task,
+        "steps": step,
+        "batch": size,
+        "patch": patch,
+        "cpu_minutes": round(minutes, 1),
+        "held_out_damaged_psnr": round(before, 3),
+        "held_out_restored_psnr": round(after, 3),
+    }
 
 
 @torch.no_grad()
 def measure(model: Restorer, task: str, dataset: Dataset) -> tuple[float, float]:
     """Mean PSNR (dB) on the held-out crops, damaged and restored: noise of 25 grey levels, a fifth of the blocks missing."""
-    settings: dict[str, dict[str, Any]] = {"denoise": {"sigma": 25}, "inpaint": {"share": 0.2}, "superres": {}}
+    settings: dict[str, dict[str, Any]] = {
+        "denoise": {"sigma": 25},
+        "inpaint": {"share": 0.2},
+        "superres": {},
+    }
     decibels, damage = [], TASKS[task]
     for i, crop in enumerate(held_out_crops(dataset)):
-        clean, damaged = tensors([crop], [damage(crop, np.random.default_rng([1, i]), **settings[task])])
-        decibels.append([float(-10 * errors(image, clean, damaged).log10()) for image in (damaged[:, :3], model(damaged))])
+        clean, damaged = tensors(
+            [crop], [damage(crop, np.random.default_rng([1, i]), **settings[task])]
+        )
+        decibels.append(
+            [
+                float(-10 * errors(image, clean, damaged).log10())
+                for image in (damaged[:, :3], model(damaged))
+            ]
+        )
     means = np.mean(decibels, 0)
     return float(means[0]), float(means[1])
 
@@ -173,7 +227,10 @@ def same_encoder(codec: Codec, nets: Networks) -> bool:
         return False
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.float32)
     x, top = torch.from_numpy(image).permute(2, 0, 1)[None] / 255, torch.ones(1)
-    y = codec.g_a(x, codec.at_quality(codec.log_gain_a, top).exp()) * codec.at_quality(codec.log_gain_y, top).exp()
+    y = (
+        codec.g_a(x, codec.at_quality(codec.log_gain_a, top).exp())
+        * codec.at_quality(codec.log_gain_y, top).exp()
+    )
     expected = y[0].numpy()
     return bool(np.abs(nets.analyse(image, 100) - expected).max() < 0.05 * np.abs(expected).max())
 
@@ -194,5 +251,7 @@ def write(model: Restorer, path: Path, model_id: str, figures: dict[str, Any]) -
     x = g.op("Add", g.float_conv(x, g_s.head, graphs.COLOR_LAST, scale=255, shift=127.5), kept)
     g.output(graphs.pixels_of_cells(g, x), "restored", TensorProto.FLOAT, 3)
     stored = onnx.load_from_string(g.finish())
-    onnx.helper.set_model_props(stored, {"model": model_id, **{name: str(value) for name, value in figures.items()}})
+    onnx.helper.set_model_props(
+        stored, {"model": model_id, **{name: str(value) for name, value in figures.items()}}
+    )
     write_file(path, stored.SerializeToString())

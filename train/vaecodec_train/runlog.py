@@ -1,4 +1,5 @@
 """What a run tells: a line on the terminal, log.jsonl, and plots of loss and of held-out rate–distortion."""
+
 import json
 import time
 from pathlib import Path
@@ -17,7 +18,9 @@ EVERY = 20  # steps between lines of the log
 
 
 @torch.no_grad()
-def estimated_curve(model: Codec, crops: list[Pixels], qualities: tuple[float, ...] = QUALITIES) -> list[tuple[float, float]]:
+def estimated_curve(
+    model: Codec, crops: list[Pixels], qualities: tuple[float, ...] = QUALITIES
+) -> list[tuple[float, float]]:
     """(estimated bits per pixel, PSNR in dB of 8-bit pixels), means over the crops, one pair a quality."""
     points = []
     for q in qualities:
@@ -38,7 +41,9 @@ class Log:
     def __init__(self, folder: Path, steps: int, silent: bool = False):
         self.folder, self.steps, self.silent = folder, steps, silent
         self.console = Console(stderr=True, quiet=silent, highlight=False)
-        self.live = Live(console=self.console, transient=True, refresh_per_second=1) if not silent else None
+        self.live = (
+            Live(console=self.console, transient=True, refresh_per_second=1) if not silent else None
+        )
         self.recent: list[dict[str, float]] = []
         self.last = time.monotonic()
 
@@ -60,7 +65,14 @@ class Log:
         self.write({"message": text})
         self.console.print(text, markup=False)
 
-    def step(self, step: int, values: dict[str, float], pixels: int, seconds: float, left: float | None = None) -> None:
+    def step(
+        self,
+        step: int,
+        values: dict[str, float],
+        pixels: int,
+        seconds: float,
+        left: float | None = None,
+    ) -> None:
         """values: loss, bpp and psnr of this step; pixels: in a batch; seconds: of training so far; left: minutes to go,
         where the run is not measured in steps."""
         self.recent.append(values)
@@ -69,13 +81,21 @@ class Log:
         now = time.monotonic()
         speed = len(self.recent) * pixels / 1e6 / max(now - self.last, 1e-9)
         means = {name: float(np.mean([v[name] for v in self.recent])) for name in values}
-        self.write({"step": step, **{k: round(v, 6) for k, v in means.items()}, "mpixel_per_s": round(speed, 3),
-                    "minutes": round(seconds / 60, 2)})
+        self.write(
+            {
+                "step": step,
+                **{k: round(v, 6) for k, v in means.items()},
+                "mpixel_per_s": round(speed, 3),
+                "minutes": round(seconds / 60, 2),
+            }
+        )
         self.recent, self.last = [], now
         of = "" if left is not None else f"/{self.steps}"
         left = (self.steps - step) * pixels / 1e6 / speed / 60 if left is None else left
-        line = (f"step {step}{of}  loss {means['loss']:.4f}  {means['bpp']:.3f} bpp  {means['psnr']:.2f} dB  "
-                f"{speed:.2f} Mpixel/s  {left:.0f} min left")
+        line = (
+            f"step {step}{of}  loss {means['loss']:.4f}  {means['bpp']:.3f} bpp  {means['psnr']:.2f} dB  "
+            f"{speed:.2f} Mpixel/s  {left:.0f} min left"
+        )
         if self.live and self.live.is_started:
             self.live.update(line)
         elif step % (10 * EVERY) == 0:
@@ -86,7 +106,9 @@ class Log:
         points = estimated_curve(model, crops)
         self.write({"step": step, "held_out": points})
         if not self.silent:
-            self.console.print(f"step {step}, held out: " + ", ".join(f"{b:.3f} bpp {p:.2f} dB" for b, p in points))
+            self.console.print(
+                f"step {step}, held out: " + ", ".join(f"{b:.3f} bpp {p:.2f} dB" for b, p in points)
+            )
             plot(self.folder)
         self.last = time.monotonic()
 
@@ -110,7 +132,7 @@ def plot(folder: Path) -> None:
         axes.plot([r["step"] for r in steps], [r["loss"] for r in steps], lw=0.4, alpha=0.5)
         window = min(25, len(steps))
         smooth = np.convolve([r["loss"] for r in steps], np.ones(window) / window, "valid")
-        axes.plot([r["step"] for r in steps][window - 1:], smooth, label="mean of 500 steps")
+        axes.plot([r["step"] for r in steps][window - 1 :], smooth, label="mean of 500 steps")
         axes.set(xlabel="step", ylabel="mean of log(R + lambda D)", title="Training loss")
         axes.legend()
         axes.grid(alpha=0.3)
@@ -120,8 +142,14 @@ def plot(folder: Path) -> None:
     if curves:
         figure, axes = plt.subplots(figsize=(8, 5), dpi=120)
         for r in curves[:: max(1, len(curves) // 6)][:-1] + curves[-1:]:
-            axes.plot(*zip(*r["held_out"], strict=True), marker="o", ms=3, label=f"step {r['step']}")
-        axes.set(xlabel="estimated bits per pixel", ylabel="PSNR (dB)", title="Held-out crops, averaged weights")
+            axes.plot(
+                *zip(*r["held_out"], strict=True), marker="o", ms=3, label=f"step {r['step']}"
+            )
+        axes.set(
+            xlabel="estimated bits per pixel",
+            ylabel="PSNR (dB)",
+            title="Held-out crops, averaged weights",
+        )
         axes.legend()
         axes.grid(alpha=0.3)
         figure.savefig(folder / "held_out.png")

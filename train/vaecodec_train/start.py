@@ -1,4 +1,5 @@
 """The KLT start: the untrained network is the best linear transform codec of its size."""
+
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,5 @@
 """MNIST, from the four idx files in a folder or from where torchvision put them."""
+
 import gzip
 import struct
 from dataclasses import dataclass
@@ -32,8 +33,13 @@ def load(folder: Path) -> Digits:
         images = _idx(place / f"{part}-images-idx3-ubyte", 3)
         labels = _idx(place / f"{part}-labels-idx1-ubyte", 1)
         if images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels):
-            raise VaecodecError(f"{place}: its {part} images are not {len(labels)} digits of 28 x 28 pixels")
-        tensors += [torch.from_numpy(images[:, None].astype(np.float32) / 255), torch.from_numpy(labels.astype(np.int64))]
+            raise VaecodecError(
+                f"{place}: its {part} images are not {len(labels)} digits of 28 x 28 pixels"
+            )
+        tensors += [
+            torch.from_numpy(images[:, None].astype(np.float32) / 255),
+            torch.from_numpy(labels.astype(np.int64)),
+        ]
     return Digits(*tensors)
 
 
@@ -47,8 +53,10 @@ def _idx(path: Path, dimensions: int) -> "np.ndarray[tuple[int, ...], np.dtype[n
             raise ValueError("not an idx file of bytes")
         return np.frombuffer(data, np.uint8, offset=4 * (dimensions + 1)).reshape(shape)
     except FileNotFoundError:
-        raise VaecodecError(f"{path.parent}: holds no {packed.name}; get MNIST's four idx.gz files from "
-                            "https://ossci-datasets.s3.amazonaws.com/mnist/") from None
+        raise VaecodecError(
+            f"{path.parent}: holds no {packed.name}; get MNIST's four idx.gz files from "
+            "https://ossci-datasets.s3.amazonaws.com/mnist/"
+        ) from None
     except OSError as error:
         raise VaecodecError(f"{packed}: cannot be read ({error.strerror or error})") from None
     except (ValueError, struct.error, EOFError) as error:

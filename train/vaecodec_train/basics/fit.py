@@ -1,4 +1,5 @@
 """Training and measuring a small autoencoder."""
+
 import json
 import sys
 from collections.abc import Callable
@@ -13,15 +14,26 @@ from vaecodec_train.basics.models import Autoencoder
 
 BATCH = 128
 RATE = 0.001
-Loss = Callable[[Tensor], tuple[Tensor, Tensor]]  # a batch -> two parts of the loss of each of its images
+Loss = Callable[
+    [Tensor], tuple[Tensor, Tensor]
+]  # a batch -> two parts of the loss of each of its images
 
 
-def fit(model: nn.Module, losses: Loss, images: Tensor, epochs: int, log: Path | None = None, seed: int = 0,
-        names: tuple[str, str] = ("reconstruction", "kl")) -> None:
+def fit(
+    model: nn.Module,
+    losses: Loss,
+    images: Tensor,
+    epochs: int,
+    log: Path | None = None,
+    seed: int = 0,
+    names: tuple[str, str] = ("reconstruction", "kl"),
+) -> None:
     """Adam over shuffled batches, its rate falling to zero. Prints and logs the means of both parts of the loss by epoch."""
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     steps = -(-len(images) // BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / (epochs * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 1 - step / (epochs * steps)
+    )
     order = torch.Generator().manual_seed(seed)
     model.train()
     for epoch in range(1, epochs + 1):
@@ -56,6 +68,12 @@ def measure(model: Autoencoder, images: Tensor) -> dict[str, float]:
     figures = {"psnr": psnr(images, shown), "ssim": float(ssim(images, shown, data_range=1.0))}
     if model.variational:
         noise = torch.Generator().manual_seed(0)
-        parts = torch.cat([torch.stack(model.losses(batch, noise)) for batch in torch.split(images, 1000)], 1).mean(1)
-        figures |= {"reconstruction": float(parts[0]), "kl": float(parts[1]), "elbo": -float(parts.sum())}
+        parts = torch.cat(
+            [torch.stack(model.losses(batch, noise)) for batch in torch.split(images, 1000)], 1
+        ).mean(1)
+        figures |= {
+            "reconstruction": float(parts[0]),
+            "kl": float(parts[1]),
+            "elbo": -float(parts.sum()),
+        }
     return figures

@@ -3,6 +3,7 @@
 Heusel et al. 2017 measure it in the features of an ImageNet network, which has never seen digits; a classifier of digits knows
 what matters in them. Its confidence and the balance of the classes are cheaper, but blind to a generator that repeats itself.
 """
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,8 +19,15 @@ class Classifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(),
-                                      nn.Linear(32 * 49, 64), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 16, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * 49, 64),
+            nn.ReLU(),
+        )
         self.head = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -27,7 +35,14 @@ class Classifier(nn.Module):
         return logits
 
 
-def train_classifier(model: nn.Module, images: Tensor, labels: Tensor, epochs: int, rate: float = 0.001, seed: int = 0) -> None:
+def train_classifier(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epochs: int,
+    rate: float = 0.001,
+    seed: int = 0,
+) -> None:
     """Adam on the cross-entropy of (B, 10) logits, its rate falling to zero."""
     steps = epochs * -(-len(images) // BATCH)
     optimizer = torch.optim.Adam(model.parameters(), rate)
@@ -63,7 +78,11 @@ class Judge:
     @torch.no_grad()
     def moments(self, images: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Mean (64,) and covariance (64, 64) of the features."""
-        features = torch.cat([self.classifier.features(batch) for batch in torch.split(images, 1000)]).double().numpy()
+        features = (
+            torch.cat([self.classifier.features(batch) for batch in torch.split(images, 1000)])
+            .double()
+            .numpy()
+        )
         return features.mean(0), np.cov(features, rowvar=False)
 
     def distance(self, images: Tensor) -> float:

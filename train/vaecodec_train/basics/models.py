@@ -1,4 +1,5 @@
 """Three small autoencoders of digits: fully connected, fully connected and variational, convolutional and variational."""
+
 from itertools import pairwise
 
 import torch
@@ -31,8 +32,10 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = self.build(latent)
 
     def build(self, latent: int) -> tuple[nn.Module, nn.Module]:
-        return (nn.Sequential(nn.Flatten(), *layers(PIXELS, 256, latent)),
-                nn.Sequential(*layers(latent, 256, PIXELS), nn.Unflatten(1, (1, 28, 28))))
+        return (
+            nn.Sequential(nn.Flatten(), *layers(PIXELS, 256, latent)),
+            nn.Sequential(*layers(latent, 256, PIXELS), nn.Unflatten(1, (1, 28, 28))),
+        )
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, latent) of the latent; without the second half, an autoencoder's log-variance is -inf."""
@@ -59,10 +62,14 @@ class Autoencoder(nn.Module):
         """
         mean, log_variance = self.encode(x)
         if not self.variational:
-            return (torch.sigmoid(self.decode(mean)) - x).square().sum((1, 2, 3)), torch.zeros(len(x))
+            return (torch.sigmoid(self.decode(mean)) - x).square().sum((1, 2, 3)), torch.zeros(
+                len(x)
+            )
         noise = torch.randn(mean.shape, generator=generator)
         logits = self.decode(mean + (0.5 * log_variance).exp() * noise)
-        reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum((1, 2, 3))
+        reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(
+            (1, 2, 3)
+        )
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         return reconstruction, kl
 
@@ -76,8 +83,10 @@ class VariationalAutoencoder(Autoencoder):
         super().__init__(latent)
 
     def build(self, latent: int) -> tuple[nn.Module, nn.Module]:
-        return (nn.Sequential(nn.Flatten(), *layers(PIXELS, 400, 200, 2 * latent)),
-                nn.Sequential(*layers(latent, 200, 400, PIXELS), nn.Unflatten(1, (1, 28, 28))))
+        return (
+            nn.Sequential(nn.Flatten(), *layers(PIXELS, 400, 200, 2 * latent)),
+            nn.Sequential(*layers(latent, 200, 400, PIXELS), nn.Unflatten(1, (1, 28, 28))),
+        )
 
 
 class ConvolutionalAutoencoder(Autoencoder):
@@ -89,11 +98,27 @@ class ConvolutionalAutoencoder(Autoencoder):
         super().__init__(latent)
 
     def build(self, latent: int) -> tuple[nn.Module, nn.Module]:
-        encoder = nn.Sequential(nn.Conv2d(1, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(), nn.Flatten(),
-                                *layers(64 * 7 * 7, 256, 2 * latent))
-        decoder = nn.Sequential(*layers(latent, 256, 64 * 7 * 7), nn.ReLU(), nn.Unflatten(1, (64, 7, 7)),
-                                nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(32, 1, 4, 2, 1))
+        encoder = nn.Sequential(
+            nn.Conv2d(1, 32, 4, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, 2, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+            *layers(64 * 7 * 7, 256, 2 * latent),
+        )
+        decoder = nn.Sequential(
+            *layers(latent, 256, 64 * 7 * 7),
+            nn.ReLU(),
+            nn.Unflatten(1, (64, 7, 7)),
+            nn.ConvTranspose2d(64, 32, 4, 2, 1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(32, 1, 4, 2, 1),
+        )
         return encoder, decoder
 
 
-KINDS: dict[str, type[Autoencoder]] = {"ae": Autoencoder, "vae": VariationalAutoencoder, "convae": ConvolutionalAutoencoder}
+KINDS: dict[str, type[Autoencoder]] = {
+    "ae": Autoencoder,
+    "vae": VariationalAutoencoder,
+    "convae": ConvolutionalAutoencoder,
+}

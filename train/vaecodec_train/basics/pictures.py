@@ -1,4 +1,5 @@
 """PNG files of what a small autoencoder does."""
+
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ def grid(images: Tensor, columns: int, path: Path) -> None:
     sheet[: len(images), 1:-1, 1:-1] = images[:, 0]
     pixels = sheet.reshape(rows, columns, 30, 30).transpose(1, 2).reshape(rows * 30, columns * 30)
     picture = Image.fromarray((pixels * 255).round().byte().numpy())
-    picture.resize((picture.width * ENLARGED, picture.height * ENLARGED), Image.Resampling.NEAREST).save(path)
+    picture.resize(
+        (picture.width * ENLARGED, picture.height * ENLARGED), Image.Resampling.NEAREST
+    ).save(path)
 
 
 @torch.no_grad()
@@ -32,7 +35,9 @@ def draw(model: Autoencoder, images: Tensor, labels: Tensor, folder: Path) -> No
     steps = torch.linspace(0, 1, 16)[:, None]
     firsts = [int((labels == digit).nonzero()[0]) for digit in range(10)]
     pairs = list(zip(firsts[::2], firsts[1::2], strict=True))
-    walks = [torch.sigmoid(model.decode(latents[a] * (1 - steps) + latents[b] * steps)) for a, b in pairs]
+    walks = [
+        torch.sigmoid(model.decode(latents[a] * (1 - steps) + latents[b] * steps)) for a, b in pairs
+    ]
     grid(torch.cat(walks), 16, folder / "walk.png")
     _map(latents, labels, folder / "map.png")
 
@@ -47,7 +52,9 @@ def _map(latents: Tensor, labels: Tensor, path: Path) -> None:
     axes = figure.add_subplot()
     for digit in range(10):
         here = np.flatnonzero(labels.numpy() == digit)
-        axes.scatter(flat[here, 0], flat[here, 1], s=3, color=f"C{digit}", label=str(digit), linewidths=0)
+        axes.scatter(
+            flat[here, 0], flat[here, 1], s=3, color=f"C{digit}", label=str(digit), linewidths=0
+        )
     axes.set(xlabel="first principal axis of the latents", ylabel="second")
     axes.legend(markerscale=5, title="digit", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=110)

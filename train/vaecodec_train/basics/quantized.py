@@ -4,6 +4,7 @@ range coder turns them into a file.
 Rounding is additive uniform noise while training (Ballé et al. 2017): the posterior is a box of width 1 instead of a Gaussian,
 and the KL divergence becomes the number of bits.
 """
+
 import io
 import struct
 import zlib
@@ -31,7 +32,9 @@ class DigitCodec(VariationalAutoencoder):
     def __init__(self, latent: int = 100, weight: float = 150.0):
         super().__init__(latent)
         self.weight = weight  # of a digit's squared error, in nats
-        self.encoder = nn.Sequential(nn.Flatten(), *layers(PIXELS, 400, 200, latent))  # a rounded latent needs no variance
+        self.encoder = nn.Sequential(
+            nn.Flatten(), *layers(PIXELS, 400, 200, latent)
+        )  # a rounded latent needs no variance
         self.prior = EntropyBottleneck(latent, init_scale=4)
 
     def losses(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -45,7 +48,9 @@ class DigitCodec(VariationalAutoencoder):
     def tables(self) -> Tables:
         """The learned prior's probabilities of the integers, as the range coder takes them."""
         values = torch.arange(-127, 128).float()
-        likelihood = self.prior._likelihood(values.expand(self.latent, 1, -1))[0][:, 0].double().numpy()
+        likelihood = (
+            self.prior._likelihood(values.expand(self.latent, 1, -1))[0][:, 0].double().numpy()
+        )
         halves, frequencies = [], []
         for row in likelihood:
             seen = np.flatnonzero(row > 2**-20)
@@ -59,8 +64,13 @@ class DigitCodec(VariationalAutoencoder):
         """Images (n, 1, 28, 28) -> a file."""
         symbols = torch.round(self.encoder(images)).int().numpy()
         coder = Encoder()
-        coded = coder.code(self.tables(), np.tile(np.arange(self.latent), len(images)), symbols.reshape(-1))
-        return HEAD.pack(MAGIC, len(images), zlib.crc32(coded.astype("<i4").tobytes())) + coder.finish()
+        coded = coder.code(
+            self.tables(), np.tile(np.arange(self.latent), len(images)), symbols.reshape(-1)
+        )
+        return (
+            HEAD.pack(MAGIC, len(images), zlib.crc32(coded.astype("<i4").tobytes()))
+            + coder.finish()
+        )
 
     @torch.no_grad()
     def decompress(self, data: bytes) -> Tensor:
@@ -73,15 +83,21 @@ class DigitCodec(VariationalAutoencoder):
         coder = Decoder(data[HEAD.size :])
         symbols = coder.code(self.tables(), np.tile(np.arange(self.latent), count))
         if zlib.crc32(symbols.astype("<i4").tobytes()) != checksum:
-            raise FormatError("damaged: its latents do not match their checksum, or they are another model's")
-        return torch.sigmoid(self.decode(torch.from_numpy(symbols.reshape(count, self.latent)).float()))
+            raise FormatError(
+                "damaged: its latents do not match their checksum, or they are another model's"
+            )
+        return torch.sigmoid(
+            self.decode(torch.from_numpy(symbols.reshape(count, self.latent)).float())
+        )
 
 
 def sheet(images: Tensor) -> npt.NDArray[np.uint8]:
     """All images (n, 1, 28, 28) as one picture, 100 in a row, which is what formats for photographs like best."""
     n = len(images) // 100 * 100
     pixels = (images[:n] * 255).round().byte().numpy()
-    return np.ascontiguousarray(pixels.reshape(n // 100, 100, 28, 28).swapaxes(1, 2).reshape(n // 100 * 28, 2800))
+    return np.ascontiguousarray(
+        pixels.reshape(n // 100, 100, 28, 28).swapaxes(1, 2).reshape(n // 100 * 28, 2800)
+    )
 
 
 def peers(images: Tensor, target: float) -> dict[str, tuple[float, float]]:
@@ -95,15 +111,30 @@ def peers(images: Tensor, target: float) -> dict[str, tuple[float, float]]:
     def bits(size: int) -> float:
         return 8 * size / len(images)
 
-    results = {"raw pixels": (28 * 28 * 8.0, exact), "zlib, all in one": (bits(len(zlib.compress(raw.tobytes(), 9))), exact),
-               "zlib, one by one": (bits(sum(len(zlib.compress(one.tobytes(), 9)) for one in raw)), exact),
-               "PNG, all in one": (bits(len(_saved(whole, "PNG", optimize=True))), exact),
-               "PNG, one by one": (bits(sum(len(_saved(one[0], "PNG", optimize=True)) for one in raw)), exact)}
+    results = {
+        "raw pixels": (28 * 28 * 8.0, exact),
+        "zlib, all in one": (bits(len(zlib.compress(raw.tobytes(), 9))), exact),
+        "zlib, one by one": (bits(sum(len(zlib.compress(one.tobytes(), 9)) for one in raw)), exact),
+        "PNG, all in one": (bits(len(_saved(whole, "PNG", optimize=True))), exact),
+        "PNG, one by one": (
+            bits(sum(len(_saved(one[0], "PNG", optimize=True)) for one in raw)),
+            exact,
+        ),
+    }
     for name, kind in (("JPEG, all in one", "JPEG"), ("WebP, all in one", "WEBP")):
         for quality in range(1, 101):
-            data = _saved(whole, kind, quality=quality, **({"optimize": True} if kind == "JPEG" else {"method": 6}))
-            decoded = np.asarray(Image.open(io.BytesIO(data)).convert("L")).reshape(len(images) // 100, 28, 100, 28)
-            shown = torch.from_numpy(decoded.swapaxes(1, 2).reshape(-1, 1, 28, 28).astype(np.float32) / 255)
+            data = _saved(
+                whole,
+                kind,
+                quality=quality,
+                **({"optimize": True} if kind == "JPEG" else {"method": 6}),
+            )
+            decoded = np.asarray(Image.open(io.BytesIO(data)).convert("L")).reshape(
+                len(images) // 100, 28, 100, 28
+            )
+            shown = torch.from_numpy(
+                decoded.swapaxes(1, 2).reshape(-1, 1, 28, 28).astype(np.float32) / 255
+            )
             reached = psnr(images[: len(shown)], shown)
             if reached >= target:
                 results[name] = bits(len(data)), reached

@@ -1,4 +1,5 @@
 """What the latents of digits are good for: telling the odd one out, telling digits apart, and learning from few labels."""
+
 import numpy as np
 import torch
 from scipy.cluster.vq import kmeans2
@@ -34,7 +35,9 @@ def relative(images: Tensor, shown: Tensor) -> Tensor:
     return (shown - images).square().sum((1, 2, 3)) / (images.square().sum((1, 2, 3)) + 1)
 
 
-def one_class(digits: Digits, digit: int, epochs: int, components: int = 32, latent: int = 32) -> tuple[float, float]:
+def one_class(
+    digits: Digits, digit: int, epochs: int, components: int = 32, latent: int = 32
+) -> tuple[float, float]:
     """AUROC of finding the other nine digits in the test set with a model that has only seen this one; and PCA's.
 
     Both judge by the relative error of the reconstruction.
@@ -45,8 +48,10 @@ def one_class(digits: Digits, digit: int, epochs: int, components: int = 32, lat
     fit(model, model.losses, seen, epochs)
     pca = Pca(seen, components)
     with torch.no_grad():
-        pairs = [[relative(images, shown(images)) for images in torch.split(digits.test, 1000)]
-                 for shown in (model.reconstruct, pca.reconstruct)]
+        pairs = [
+            [relative(images, shown(images)) for images in torch.split(digits.test, 1000)]
+            for shown in (model.reconstruct, pca.reconstruct)
+        ]
     normal = (digits.test_labels == digit).numpy()
     ours, theirs = (torch.cat(scores).double().numpy() for scores in pairs)
     return auroc(ours[normal], ours[~normal]), auroc(theirs[normal], theirs[~normal])
@@ -59,12 +64,16 @@ def features(model: Autoencoder, images: Tensor) -> Tensor:
     return torch.cat([torch.cat(model.encode(x)[:parts], 1) for x in torch.split(images, 1000)])
 
 
-def probe(train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, steps: int = 300) -> float:
+def probe(
+    train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, steps: int = 300
+) -> float:
     """Accuracy of a linear classifier (logistic regression by L-BFGS) on features (n, d) of zero mean and unit variance."""
     mean, deviation = train.mean(0), train.std(0) + 1e-6
     x, model = (train - mean) / deviation, nn.Linear(train.shape[1], 10)
     nn.init.zeros_(model.weight)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=steps, history_size=20, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        model.parameters(), max_iter=steps, history_size=20, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> float:
         optimizer.zero_grad()
@@ -96,8 +105,13 @@ class Finetuned(nn.Module):
         return logits
 
 
-def few_labels(pretrained: Autoencoder, digits: Digits, each: int = 100, seed: int = 0, epochs: int = 60,
-               ) -> tuple[float, float]:
+def few_labels(
+    pretrained: Autoencoder,
+    digits: Digits,
+    each: int = 100,
+    seed: int = 0,
+    epochs: int = 60,
+) -> tuple[float, float]:
     """Test accuracy with so many labelled digits of each class: of the pretrained encoder, and of the same one from scratch."""
     order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(seed))
     labels = digits.train_labels[order]
@@ -109,6 +123,8 @@ def few_labels(pretrained: Autoencoder, digits: Digits, each: int = 100, seed: i
         if weights is not None:
             model.load_state_dict(weights)
         classifier = Finetuned(model)
-        train_classifier(classifier, digits.train[chosen], digits.train_labels[chosen], epochs, seed=seed)
+        train_classifier(
+            classifier, digits.train[chosen], digits.train_labels[chosen], epochs, seed=seed
+        )
         results.append(accuracy(classifier, digits.test, digits.test_labels))
     return results[0], results[1]
