@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaecodec.codec import decode, decode_array, encode
-    from vaecodec.container import Header, probe
     from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
+    from vaecodec.format.container import Header, probe
 
 __version__ = "0.1.0"
 __all__ = [

@@ -10,8 +10,8 @@ import typer
 
 from vaecodec import __version__, uses
 from vaecodec.batch import Converted, byte_count, complain, open_input, pair_up, run, seekable
-from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import VaecodecError
+from vaecodec.format.container import MAX_PIXELS
 from vaecodec.uses import Force, Model, Threads
 
 app = typer.Typer(
@@ -247,7 +247,7 @@ def info(
 
     Example: vaecodec info photo.vae
     """
-    from vaecodec import container
+    from vaecodec.format import container
 
     failed = False
     for name in files:

@@ -5,10 +5,10 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from vaecodec.canvas import Canvas
-from vaecodec.container import MAX_PIXELS, Header, Reader
 from vaecodec.decoding import Tiles, decode_tiles
 from vaecodec.encoding import encode_picture
 from vaecodec.errors import ImageError, ModelError, VaecodecError
+from vaecodec.format.container import MAX_PIXELS, Header, Reader
 from vaecodec.latents import Latents
 from vaecodec.networks import Networks
 from vaecodec.picture import Picture, Samples, as_picture

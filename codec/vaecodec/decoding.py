@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecodec.canvas import Canvas, fill, finished, reduced
-from vaecodec.container import CHUNK_OVERHEAD, SEGMENTS, Chunk, Reader
 from vaecodec.encoding import CHECK
 from vaecodec.entropy import CutDecoder, Decoder
 from vaecodec.errors import FormatError, ImageError
+from vaecodec.format.container import CHUNK_OVERHEAD, SEGMENTS, Chunk, Reader
 from vaecodec.latents import Latents, least_bits, walk
 from vaecodec.networks import Networks
 from vaecodec.picture import Samples, alpha_plane

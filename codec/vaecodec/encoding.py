@@ -6,10 +6,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec import container
-from vaecodec.container import BY_STEP, BY_TILE, SEGMENTS, Header
 from vaecodec.entropy import Encoder
 from vaecodec.errors import ImageError, ModelError
+from vaecodec.format import container
+from vaecodec.format.container import BY_STEP, BY_TILE, SEGMENTS, Header
 from vaecodec.latents import walk
 from vaecodec.networks import Floats, Networks
 from vaecodec.picture import Picture, alpha_bytes

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.Image import Transpose as Turn
 
-from vaecodec import container
-from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import ImageError
+from vaecodec.format import container
+from vaecodec.format.container import MAX_PIXELS
 from vaecodec.tiling import Box
 
 Samples = npt.NDArray[Any]  # uint8 or uint16

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from vaecodec.codec import decode_canvas, encode
-from vaecodec.container import SIGNATURE, Reader
 from vaecodec.errors import FormatError, VaecodecError
+from vaecodec.format.container import SIGNATURE, Reader
 from vaecodec.picture import PLAIN_MODES, as_picture
 
 MODES = {color: mode for mode, color in PLAIN_MODES.items()} | {

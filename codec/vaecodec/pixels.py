@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from vaecodec.container import MAX_PIXELS
 from vaecodec.errors import ImageError, VaecodecError
+from vaecodec.format.container import MAX_PIXELS
 from vaecodec.picture import METADATA, Picture, Samples, check_size, metadata_of, with_clear
 
 # What the values 2 to 8 of EXIF's orientation ask for.

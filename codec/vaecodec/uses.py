@@ -220,9 +220,9 @@ def embed(
     import numpy as np
 
     from vaecodec import networks
-    from vaecodec.container import Reader
     from vaecodec.embed import Embedding, embed_file
     from vaecodec.embed import embed as features
+    from vaecodec.format.container import Reader
     from vaecodec.pixels import write_file
 
     wanted = networks.load(model, threads).id
@@ -320,7 +320,7 @@ def read(name: str) -> "Picture":
     from PIL import Image
 
     from vaecodec import codec
-    from vaecodec.container import MAX_PIXELS
+    from vaecodec.format.container import MAX_PIXELS
     from vaecodec.picture import Picture
     from vaecodec.pixels import read_picture
 

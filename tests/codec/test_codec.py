@@ -14,8 +14,9 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec import codec, container, networks, search
+from vaecodec import codec, networks, search
 from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
+from vaecodec.format import container
 
 
 def tile_payloads(data: bytes) -> list[bytes]:

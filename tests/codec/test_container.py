@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaecodec import container
-from vaecodec.container import HEADER_SIZE, Header, Reader, probe, write
 from vaecodec.errors import FormatError
+from vaecodec.format import container
+from vaecodec.format.container import HEADER_SIZE, Header, Reader, probe, write
 
 HEADER = Header(640, 480, "RGB", 42.5, "0123abcd")
 

@@ -61,7 +61,7 @@ def test_constant_alpha_costs_one_byte(picture: Image.Image) -> None:
 
 
 def test_damaged_alpha_is_noticed(picture: Image.Image) -> None:
-    from vaecodec.container import Reader, write
+    from vaecodec.format.container import Reader, write
 
     image = picture.convert("RGBA")
     image.putalpha(gradient(image.size))
@@ -285,7 +285,7 @@ def test_ten_bit_avif_is_said(picture: Image.Image) -> None:
 
 
 def test_damaged_metadata_does_not_cost_the_rest(picture: Image.Image) -> None:
-    from vaecodec.container import Reader
+    from vaecodec.format.container import Reader
 
     picture.info.update(icc_profile=b"profile", xmp=b"<x/>")
     data = bytearray(vaecodec.encode(picture))

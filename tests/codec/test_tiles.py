@@ -13,8 +13,8 @@ import vaecodec
 from conftest import kodak_crop, psnr
 from vaecodec import networks
 from vaecodec.codec import decode_latents
-from vaecodec.container import Reader
 from vaecodec.errors import FormatError, ImageError, VaecodecError
+from vaecodec.format.container import Reader
 from vaecodec.tiling import Box, Grid
 
 SIZE = (300, 217)
@@ -290,7 +290,7 @@ def test_thin_pictures() -> None:
 
 def test_too_little_to_show() -> None:
     """What claims much and holds nothing is refused, taken leniently too."""
-    from vaecodec.container import Header, write
+    from vaecodec.format.container import Header, write
 
     model = networks.default_model()
     for header in (

@@ -15,7 +15,7 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["vaecodec"]):
     import vaecodec
-    from vaecodec.container import Reader, seal
+    from vaecodec.format.container import Reader, seal
 from vaecodec.errors import VaecodecError
 
 

@@ -4,7 +4,7 @@ import random
 import struct
 import zlib
 
-from vaecodec.container import HEADER_SIZE, Reader, seal
+from vaecodec.format.container import HEADER_SIZE, Reader, seal
 
 
 def chunks_of(data: bytes) -> list[bytes]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import vaecodec
 from fuzz import mutate, tiny
-from vaecodec.container import Reader
 from vaecodec.errors import VaecodecError
+from vaecodec.format.container import Reader
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def test_lenient_decoding_and_forged_headers_do_not_crash(
 @settings(max_examples=2000, deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_parser(tail: bytes, valid_header: bool) -> None:
-    from vaecodec.container import Header, write
+    from vaecodec.format.container import Header, write
 
     head = write(Header(300, 200, "RGBA", 50, "0123abcd", 7), [])
     try:
@@ -81,7 +81,7 @@ def test_hostile_headers_cost_little(
     import struct
     import tracemalloc
 
-    from vaecodec.container import write
+    from vaecodec.format.container import write
 
     data = originals[3][0]
     header = Reader(data).header

@@ -11,8 +11,8 @@ from rich.table import Table
 import vaecodec
 from vaecodec import networks
 from vaecodec.batch import images_in
-from vaecodec.container import Reader
 from vaecodec.errors import VaecodecError
+from vaecodec.format.container import Reader
 from vaecodec.pixels import read_image
 from vaecodec.search import psnr
 from vaecodec_train.checkpoint import load_model

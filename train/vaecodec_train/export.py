@@ -16,9 +16,9 @@ from torch import Tensor
 
 from vaecodec import networks
 from vaecodec.batch import images_in
-from vaecodec.container import SEGMENTS
 from vaecodec.entropy import TOTAL, Coder, Ints, Tables
 from vaecodec.errors import VaecodecError
+from vaecodec.format.container import SEGMENTS
 from vaecodec.latents import walk
 from vaecodec_train.aware import train_entropy
 from vaecodec_train.graphs import all_graphs

@@ -1,0 +1,1 @@
+"""The .vae file format: bytes only, no NumPy and no model."""
