@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from vaecodec.picture import Picture
+from vaecodec.image.picture import Picture
 from vaecodec.score import score
 from vaecodec.tiling import CELL_Y
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import vaecodec
-from vaecodec.pixels import write_file
+from vaecodec.image.files import write_file
 from vaecodec.search import psnr
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from PIL import Image
 
 import vaecodec
 from vaecodec.embed import Embedding, embed, embed_file
-from vaecodec.picture import Picture
+from vaecodec.image.picture import Picture
 
 REPEATS = 5
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 import vaecodec
 from vaecodec.batch import images_in
-from vaecodec.pixels import read_image
+from vaecodec.image.files import read_image
 
 
 def mosaic(files: list[str], megapixels: float) -> Image.Image:

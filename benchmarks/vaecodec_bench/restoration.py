@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from vaecodec.pixels import read_image, read_picture
+from vaecodec.image.files import read_image, read_picture
 from vaecodec.restore import HINTS, fill_masked, restore
 from vaecodec.search import psnr
 from vaecodec_bench.anomalies import noisy

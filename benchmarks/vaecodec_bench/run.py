@@ -19,7 +19,7 @@ from rich.table import Column, Table
 import vaecodec
 from vaecodec.batch import complain, images_in
 from vaecodec.errors import VaecodecError
-from vaecodec.pixels import read_image, write_file
+from vaecodec.image.files import read_image, write_file
 from vaecodec.workers import cores
 from vaecodec_bench import metrics, results
 from vaecodec_bench.codecs import Codec, available, named

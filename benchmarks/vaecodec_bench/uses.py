@@ -16,8 +16,8 @@ from vaecodec import networks
 from vaecodec.batch import images_in
 from vaecodec.errors import VaecodecError
 from vaecodec.generate import interpolate, sample
-from vaecodec.picture import Picture
-from vaecodec.pixels import read_image
+from vaecodec.image.files import read_image
+from vaecodec.image.picture import Picture
 from vaecodec.restore import HINTS
 from vaecodec.score import heat_map, score
 from vaecodec_bench import anomalies, duplicates, restoration

@@ -122,7 +122,7 @@ def seekable(file: BinaryIO) -> BinaryIO:
 
 def write(name: str, save: Save) -> None:
     """All that `save` writes or nothing; to standard output at once. Raises OutputError."""
-    from vaecodec.pixels import write_file
+    from vaecodec.image.files import write_file
 
     try:
         if name != "-":

@@ -109,7 +109,7 @@ def encode(
         from PIL import Image
 
         import vaecodec
-        from vaecodec.pixels import read_picture
+        from vaecodec.image.files import read_picture
 
         Image.MAX_IMAGE_PIXELS = None  # our own limit holds
         picture = read_picture(seekable(file), max_pixels)
@@ -185,7 +185,7 @@ def decode(
 
     def convert(file: BinaryIO, output: str) -> Converted:
         from vaecodec.codec import decode_canvas
-        from vaecodec.pixels import image_kind, save_image
+        from vaecodec.image.files import image_kind, save_image
 
         file_kind = image_kind(kind if output == "-" else Path(output).suffix)
         canvas, info = decode_canvas(

@@ -4,15 +4,15 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from vaecodec.canvas import Canvas
 from vaecodec.decoding import Tiles, decode_tiles
 from vaecodec.encoding import encode_picture
 from vaecodec.errors import ImageError, ModelError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS, Header, Reader
+from vaecodec.image.canvas import Canvas
+from vaecodec.image.files import check_quality
+from vaecodec.image.picture import Picture, Samples, as_picture
 from vaecodec.latents import Latents
 from vaecodec.networks import Networks
-from vaecodec.picture import Picture, Samples, as_picture
-from vaecodec.pixels import check_quality
 from vaecodec.tiling import Box, tile_log2
 from vaecodec.workers import Crew
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.canvas import Canvas, fill, finished, reduced
 from vaecodec.encoding import CHECK
 from vaecodec.entropy import CutDecoder, Decoder
 from vaecodec.errors import FormatError, ImageError
 from vaecodec.format.container import CHUNK_OVERHEAD, SEGMENTS, Chunk, Reader
+from vaecodec.image.canvas import Canvas, fill, finished, reduced
+from vaecodec.image.picture import Samples, alpha_plane
 from vaecodec.latents import Latents, least_bits, walk
 from vaecodec.networks import Networks
-from vaecodec.picture import Samples, alpha_plane
 from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, cells, grid_of, padded
 from vaecodec.workers import Crew
 

@@ -11,10 +11,10 @@ from vaecodec.codec import decode_latents
 from vaecodec.encoding import analyse
 from vaecodec.entropy import Coder, Ints, Tables
 from vaecodec.errors import FormatError
+from vaecodec.image.files import check_quality
+from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.latents import Latents, walk
 from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks
-from vaecodec.picture import Picture, Samples, as_picture, check_size
-from vaecodec.pixels import check_quality
 from vaecodec.tiling import CELL_Y, CELL_Z, Grid, cells, grid_of
 from vaecodec.workers import Crew
 

@@ -10,9 +10,9 @@ from vaecodec.entropy import Encoder
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.format import container
 from vaecodec.format.container import BY_STEP, BY_TILE, SEGMENTS, Header
+from vaecodec.image.picture import Picture, alpha_bytes
 from vaecodec.latents import walk
 from vaecodec.networks import Floats, Networks
-from vaecodec.picture import Picture, alpha_bytes
 from vaecodec.refine import refine
 from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, grid_of, padded, tile_log2
 from vaecodec.workers import Crew

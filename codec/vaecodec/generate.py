@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vaecodec.canvas import finished
 from vaecodec.decoding import compact, synthesise
 from vaecodec.entropy import Coder, Ints, Tables
 from vaecodec.errors import ImageError, VaecodecError
+from vaecodec.image.canvas import finished
+from vaecodec.image.files import check_quality
+from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.latents import walk
 from vaecodec.networks import STEPS, Y_FRACTION
-from vaecodec.picture import Picture, Samples, as_picture, check_size
-from vaecodec.pixels import check_quality
 from vaecodec.tiling import CELL_Z, Box, Grid, grid_of, padded
 from vaecodec.workers import Crew
 

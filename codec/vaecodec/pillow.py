@@ -8,7 +8,7 @@ from PIL import Image, ImageFile
 from vaecodec.codec import decode_canvas, encode
 from vaecodec.errors import FormatError, VaecodecError
 from vaecodec.format.container import SIGNATURE, Reader
-from vaecodec.picture import PLAIN_MODES, as_picture
+from vaecodec.image.picture import PLAIN_MODES, as_picture
 
 MODES = {color: mode for mode, color in PLAIN_MODES.items()} | {
     "LA16": "LA",

@@ -12,10 +12,10 @@ from vaecodec.encoding import analyse
 from vaecodec.entropy import LENGTHS, TOTAL, Coder, Ints, Tables
 from vaecodec.errors import ImageError
 from vaecodec.generate import LARGEST_SAMPLE, show
+from vaecodec.image.files import check_quality
+from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.latents import walk
 from vaecodec.networks import STEPS, Floats, Networks
-from vaecodec.picture import Picture, Samples, as_picture, check_size
-from vaecodec.pixels import check_quality
 from vaecodec.tiling import CELL_Y, CELL_Z, Box, cells, grid_of
 from vaecodec.workers import Crew
 

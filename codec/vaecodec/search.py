@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vaecodec.errors import VaecodecError
-from vaecodec.picture import Picture, Samples
+from vaecodec.image.picture import Picture, Samples
 
 LOWEST, HIGHEST = 100, 10000  # quality in hundredths
 NEAR = 200  # as much more or less quality is what effort brings

@@ -15,7 +15,7 @@ from vaecodec.errors import VaecodecError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from vaecodec.picture import Picture
+    from vaecodec.image.picture import Picture
 
 T = TypeVar("T")
 
@@ -223,7 +223,7 @@ def embed(
     from vaecodec.embed import Embedding, embed_file
     from vaecodec.embed import embed as features
     from vaecodec.format.container import Reader
-    from vaecodec.pixels import write_file
+    from vaecodec.image.files import write_file
 
     wanted = networks.load(model, threads).id
     found: dict[str, Embedding] = {}
@@ -321,8 +321,8 @@ def read(name: str) -> "Picture":
 
     from vaecodec import codec
     from vaecodec.format.container import MAX_PIXELS
-    from vaecodec.picture import Picture
-    from vaecodec.pixels import read_picture
+    from vaecodec.image.files import read_picture
+    from vaecodec.image.picture import Picture
 
     Image.MAX_IMAGE_PIXELS = None  # our own limit holds
     with open_input(name) as file:
@@ -345,7 +345,7 @@ def plain(name: str) -> "Picture":
 
 def save(image: "Image.Image", path: Path, **settings: Any) -> None:
     """Raises VaecodecError that names the file."""
-    from vaecodec.pixels import image_kind, write_file
+    from vaecodec.image.files import image_kind, write_file
 
     def write() -> None:
         kind = image_kind(path.suffix)
@@ -373,7 +373,7 @@ def check(path: Path, force: bool, image: bool = True) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder does not exist")
     if image:
-        from vaecodec.pixels import image_kind
+        from vaecodec.image.files import image_kind
 
         named(str(path), image_kind, path.suffix)
 

@@ -19,7 +19,7 @@ KILLS = int(os.environ.get("VAECODEC_KILLS", "10"))
 LOOP = """
 import sys
 from vaecodec import encode
-from vaecodec.pixels import write_file
+from vaecodec.image.files import write_file
 from pathlib import Path
 from PIL import Image
 image = Image.open(sys.argv[1])

@@ -11,8 +11,8 @@ from PIL import Image, ImageCms
 import vaecodec
 from conftest import kodak_crop, psnr
 from vaecodec.errors import FormatError, ImageError
-from vaecodec.picture import Picture
-from vaecodec.pixels import read_picture, save_image
+from vaecodec.image.files import read_picture, save_image
+from vaecodec.image.picture import Picture
 
 
 def file_of(image: Image.Image, kind: str = "PNG", **options: object) -> io.BytesIO:
@@ -278,7 +278,7 @@ def test_ten_bit_avif_is_said(picture: Image.Image) -> None:
     data = file_of(picture, "AVIF").getvalue()
     assert read_picture(io.BytesIO(data)).notes == []
     at = data.index(b"av1C") + 6
-    from vaecodec.pixels import bits_of
+    from vaecodec.image.files import bits_of
 
     deep = data[:at] + bytes([data[at] | 64]) + data[at + 1 :]
     assert bits_of(Image.open(io.BytesIO(data)), io.BytesIO(deep)) == 10

@@ -89,7 +89,7 @@ def test_tiles_change_nothing_but_a_few_bits(
 def test_g_a_and_g_s_of_tiles_are_those_of_the_whole(tiled: bytes, picture: Image.Image) -> None:
     """The same latents synthesised tile by tile and at once; y analysed tile by tile and at once."""
     from vaecodec.encoding import analyse
-    from vaecodec.picture import Picture
+    from vaecodec.image.picture import Picture
 
     header, latents, nets = decode_latents(tiled)
     grid = Grid(*SIZE, 128)

@@ -15,7 +15,7 @@ from vaecodec import networks
 from vaecodec.embed import embed, embed_file, thirds
 from vaecodec.errors import ImageError, ModelError, VaecodecError
 from vaecodec.generate import interpolate, sample
-from vaecodec.picture import Picture
+from vaecodec.image.picture import Picture
 from vaecodec.restore import HINTS, fill_masked, restore
 from vaecodec.score import heat_map, score
 

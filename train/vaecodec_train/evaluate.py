@@ -13,7 +13,7 @@ from vaecodec import networks
 from vaecodec.batch import images_in
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import Reader
-from vaecodec.pixels import read_image
+from vaecodec.image.files import read_image
 from vaecodec.search import psnr
 from vaecodec_train.checkpoint import load_model
 

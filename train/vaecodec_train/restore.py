@@ -15,8 +15,8 @@ from onnx import TensorProto
 from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor, nn
 
+from vaecodec.image.files import write_file
 from vaecodec.networks import Networks
-from vaecodec.pixels import write_file
 from vaecodec.restore import HINTS, fill_masked
 from vaecodec_train import graphs, optim
 from vaecodec_train.config import TrainConfig

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from vaecodec.errors import ImageError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS
-from vaecodec.picture import METADATA, Picture, Samples, check_size, metadata_of, with_clear
+from vaecodec.image.picture import METADATA, Picture, Samples, check_size, metadata_of, with_clear
 
 # What the values 2 to 8 of EXIF's orientation ask for.
 TURNS: dict[int, Callable[[Samples], Samples]] = {

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from vaecodec.picture import PLAIN_MODES, Samples, cut
+from vaecodec.image.picture import PLAIN_MODES, Samples, cut
 from vaecodec.tiling import Box
 
 
