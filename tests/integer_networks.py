@@ -175,7 +175,7 @@ class Trace:
 
 def digest(data: bytes, nets: Any) -> str:
     """Hash of everything exact in decoding a .vae file of one tile with these networks."""
-    from vaecodec.entropy import Decoder
+    from vaecodec.entropy.coder import Decoder
     from vaecodec.format.container import Reader
     from vaecodec.latents import walk
 

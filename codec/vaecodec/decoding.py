@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecodec.encoding import CHECK
-from vaecodec.entropy import CutDecoder, Decoder
+from vaecodec.entropy.coder import CutDecoder, Decoder
 from vaecodec.errors import FormatError, ImageError
 from vaecodec.format.container import CHUNK_OVERHEAD, SEGMENTS, Chunk, Reader
 from vaecodec.image.canvas import Canvas, fill, finished, reduced

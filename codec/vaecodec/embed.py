@@ -9,7 +9,7 @@ from PIL import Image
 
 from vaecodec.codec import decode_latents
 from vaecodec.encoding import analyse
-from vaecodec.entropy import Coder, Ints, Tables
+from vaecodec.entropy.coder import Coder, Ints, Tables
 from vaecodec.errors import FormatError
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size

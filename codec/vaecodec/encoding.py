@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.entropy import Encoder
+from vaecodec.entropy.coder import Encoder
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.format import container
 from vaecodec.format.container import BY_STEP, BY_TILE, SEGMENTS, Header

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from vaecodec.decoding import compact, synthesise
-from vaecodec.entropy import Coder, Ints, Tables
+from vaecodec.entropy.coder import Coder, Ints, Tables
 from vaecodec.errors import ImageError, VaecodecError
 from vaecodec.image.canvas import finished
 from vaecodec.image.files import check_quality

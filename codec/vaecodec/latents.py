@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.entropy import Coder
+from vaecodec.entropy.coder import Coder
 from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks, group_at
 from vaecodec.tiling import CELL_Y, CELL_Z, cells
 

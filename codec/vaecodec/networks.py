@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from vaecodec.entropy import Tables
+from vaecodec.entropy.coder import Tables
 from vaecodec.errors import ModelError
 
 STEPS = 4

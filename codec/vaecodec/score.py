@@ -9,7 +9,7 @@ from PIL import Image
 
 from vaecodec.decoding import compact
 from vaecodec.encoding import analyse
-from vaecodec.entropy import LENGTHS, TOTAL, Coder, Ints, Tables
+from vaecodec.entropy.coder import LENGTHS, TOTAL, Coder, Ints, Tables
 from vaecodec.errors import ImageError
 from vaecodec.generate import LARGEST_SAMPLE, show
 from vaecodec.image.files import check_quality

@@ -238,7 +238,7 @@ def test_threads_agree_to_one_grey_level(photo_file: bytes) -> None:
 
 def test_escapes_code_any_latent() -> None:
     """Latents far outside every table, as no photograph has, still come back."""
-    from vaecodec.entropy import Decoder, Encoder, Tables
+    from vaecodec.entropy.coder import Decoder, Encoder, Tables
 
     tables = Tables(
         np.array([1, 2]), np.array([2**22, 2**23, 2**22, 2**22, 2**22, 2**23 - 2, 1, 1])

@@ -9,8 +9,8 @@ import pytest
 
 import vaecodec
 from conftest import GOLDEN
-from vaecodec import entropy, rangecoder
 from vaecodec.codec import decode_latents
+from vaecodec.entropy.coder import coder, range_coder
 from vaecodec.networks import MODELS, Networks
 
 FILES = sorted(GOLDEN.glob("*.vae"))
@@ -47,11 +47,11 @@ def test_latents_and_picture(path: Path) -> None:
 def test_latents_without_constriction(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The range coder in plain Python decodes the same."""
     for name, value in (
-        ("coder", rangecoder),
-        ("Categorical", rangecoder.Categorical),
-        ("Uniform", rangecoder.Uniform),
+        ("coder", range_coder),
+        ("Categorical", range_coder.Categorical),
+        ("Uniform", range_coder.Uniform),
     ):
-        monkeypatch.setattr(entropy, name, value)
+        monkeypatch.setattr(coder, name, value)
     monkeypatch.setattr(
         "vaecodec.networks.load",
         lambda model, threads=0, installed_only=False: Networks(MODELS / model),

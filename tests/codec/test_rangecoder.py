@@ -4,7 +4,7 @@ import constriction
 import numpy as np
 import pytest
 
-from vaecodec import rangecoder
+from vaecodec.entropy.coder import range_coder
 
 queue, model = constriction.stream.queue, constriction.stream.model
 
@@ -21,16 +21,16 @@ def tables(rng: np.random.Generator) -> tuple[np.ndarray, int]:
 @pytest.mark.parametrize("seed", range(150))
 def test_same_words_as_constriction(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    ours, theirs, runs = rangecoder.RangeEncoder(), queue.RangeEncoder(), []
+    ours, theirs, runs = range_coder.RangeEncoder(), queue.RangeEncoder(), []
     for _ in range(int(rng.integers(0, 12))):
         if rng.random() < 0.3:
             size = int(rng.integers(1, 12))
-            mine, peer = rangecoder.Uniform(1 << size), model.Uniform(1 << size)
+            mine, peer = range_coder.Uniform(1 << size), model.Uniform(1 << size)
             p, n = None, 1 << size
         else:
             less_one, n = tables(rng)
             mine, peer = (
-                rangecoder.Categorical(less_one),
+                range_coder.Categorical(less_one),
                 model.Categorical(less_one, perfect=False),
             )
             p = (less_one + 1) / 2**24 if rng.random() < 0.7 else None  # likely symbols, or any
@@ -40,7 +40,7 @@ def test_same_words_as_constriction(seed: int) -> None:
         runs.append((mine, peer, symbols))
     words = ours.get_compressed()
     assert words.tolist() == theirs.get_compressed().tolist()
-    decoder = rangecoder.RangeDecoder(words)
+    decoder = range_coder.RangeDecoder(words)
     for mine, _, symbols in runs:
         assert decoder.decode(mine, len(symbols)).tolist() == symbols.tolist()
 
@@ -49,7 +49,7 @@ def test_same_words_as_constriction(seed: int) -> None:
         : max(1, len(words) - 1)
     ]
     damaged[rng.integers(len(damaged))] ^= np.uint32(1 << int(rng.integers(32)))
-    ours_d, theirs_d = rangecoder.RangeDecoder(damaged), queue.RangeDecoder(damaged)
+    ours_d, theirs_d = range_coder.RangeDecoder(damaged), queue.RangeDecoder(damaged)
     for mine, peer, symbols in runs:
         results = []
         for decode, table in ((ours_d.decode, mine), (theirs_d.decode, peer)):
@@ -65,8 +65,8 @@ def test_same_words_as_constriction(seed: int) -> None:
 def test_carry_through_many_words() -> None:
     """A run of certain symbols at the very top of the range makes a carry ripple through words of all ones."""
     top = np.array([2**24 - 3, 0.0, 0.0])
-    ours, theirs = rangecoder.RangeEncoder(), queue.RangeEncoder()
+    ours, theirs = range_coder.RangeEncoder(), queue.RangeEncoder()
     for symbols in ([2] * 30, [1] * 3, [2] * 40, [0] * 5):
-        ours.encode(np.array(symbols, np.int32), rangecoder.Categorical(top))
+        ours.encode(np.array(symbols, np.int32), range_coder.Categorical(top))
         theirs.encode(np.array(symbols, np.int32), model.Categorical(top, perfect=False))
     assert ours.get_compressed().tolist() == theirs.get_compressed().tolist()

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 import vaecodec
-from vaecodec import entropy
 from vaecodec.codec import decode_latents
+from vaecodec.entropy.coder import coder
 
 
 def main() -> int:
     failures = 0
     print(
         f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, "
-        f"range coder {'constriction' if 'constriction' in sys.modules else entropy.coder.__name__}"
+        f"range coder {'constriction' if 'constriction' in sys.modules else coder.coder.__name__}"
     )
     for path in sorted((Path(__file__).parents[1] / "golden").glob("*.vae")):
         start = time.perf_counter()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaecodec import networks
 from vaecodec.batch import images_in
-from vaecodec.entropy import TOTAL, Coder, Ints, Tables
+from vaecodec.entropy.coder import TOTAL, Coder, Ints, Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import SEGMENTS
 from vaecodec.latents import walk

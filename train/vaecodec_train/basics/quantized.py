@@ -17,7 +17,7 @@ from compressai.entropy_models import EntropyBottleneck
 from PIL import Image
 from torch import Tensor, nn
 
-from vaecodec.entropy import Decoder, Encoder, Tables
+from vaecodec.entropy.coder import Decoder, Encoder, Tables
 from vaecodec.errors import FormatError, VaecodecError
 from vaecodec_train.basics.fit import psnr
 from vaecodec_train.basics.models import PIXELS, VariationalAutoencoder, layers

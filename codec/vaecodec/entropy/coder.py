@@ -20,8 +20,8 @@ try:
     coder = constriction.stream.queue
     Categorical, Uniform = constriction.stream.model.Categorical, constriction.stream.model.Uniform
 except ImportError:  # no build for this platform: the same bits, more slowly
-    from vaecodec import rangecoder as coder
-    from vaecodec.rangecoder import Categorical, Uniform
+    from vaecodec.entropy.coder import range_coder as coder
+    from vaecodec.entropy.range_coder import Categorical, Uniform
 
 Ints = npt.NDArray[np.int32]
 TOTAL = 2**24  # frequencies of a table sum to this

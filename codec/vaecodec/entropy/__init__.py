@@ -1,0 +1,1 @@
+"""Entropy coding: symbols to bytes and back, with integer probability tables."""
