@@ -1,6 +1,6 @@
 """h_s and the context model three more times, written from docs/FORMAT.md: int64 numpy, torch float64, torch float32.
 
-Each is a drop-in for `vaecodec.networks.Networks` in `vaecodec.latents.walk`, and no arithmetic is shared with it.
+Each is a drop-in for `vaecodec.model.networks.Networks` in `vaecodec.latents.walk`, and no arithmetic is shared with it.
 """
 
 import hashlib

@@ -15,7 +15,7 @@ import PIL
 from PIL import AvifImagePlugin, Image, features
 
 import vaecodec
-from vaecodec import networks
+from vaecodec.model import networks
 from vaecodec.workers import cores
 
 OURS, SLOW = "vaecodec", "vaecodec effort 3"

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import vaecodec
-from vaecodec import networks
+from vaecodec.model import networks
 
 SIDE = 256  # pixels, of the picture that is counted on
 DECODER = ("h_s", "context_1", "context_2", "context_3", "g_s")

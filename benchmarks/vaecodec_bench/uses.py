@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vaecodec import networks
 from vaecodec.batch import images_in
 from vaecodec.errors import VaecodecError
 from vaecodec.generate import interpolate, sample
 from vaecodec.image.files import read_image
 from vaecodec.image.picture import Picture
+from vaecodec.model import networks
 from vaecodec.restore import HINTS
 from vaecodec.score import heat_map, score
 from vaecodec_bench import anomalies, duplicates, restoration

@@ -12,7 +12,7 @@ from vaecodec.image.canvas import Canvas
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture
 from vaecodec.latents import Latents
-from vaecodec.networks import Networks
+from vaecodec.model.networks import Networks
 from vaecodec.tiling import Box, tile_log2
 from vaecodec.workers import Crew
 

@@ -13,7 +13,7 @@ from vaecodec.format.container import CHUNK_OVERHEAD, SEGMENTS, Chunk, Reader
 from vaecodec.image.canvas import Canvas, fill, finished, reduced
 from vaecodec.image.picture import Samples, alpha_plane
 from vaecodec.latents import Latents, least_bits, walk
-from vaecodec.networks import Networks
+from vaecodec.model.networks import Networks
 from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, cells, grid_of, padded
 from vaecodec.workers import Crew
 

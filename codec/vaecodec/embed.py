@@ -14,7 +14,7 @@ from vaecodec.errors import FormatError
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.latents import Latents, walk
-from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks
+from vaecodec.model.networks import STEPS, Y_FRACTION, Floats, Networks
 from vaecodec.tiling import CELL_Y, CELL_Z, Grid, cells, grid_of
 from vaecodec.workers import Crew
 

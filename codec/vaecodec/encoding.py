@@ -12,7 +12,7 @@ from vaecodec.format import container
 from vaecodec.format.container import BY_STEP, BY_TILE, SEGMENTS, Header
 from vaecodec.image.picture import Picture, alpha_bytes
 from vaecodec.latents import walk
-from vaecodec.networks import Floats, Networks
+from vaecodec.model.networks import Floats, Networks
 from vaecodec.refine import refine
 from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, grid_of, padded, tile_log2
 from vaecodec.workers import Crew

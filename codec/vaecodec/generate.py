@@ -13,7 +13,7 @@ from vaecodec.image.canvas import finished
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.latents import walk
-from vaecodec.networks import STEPS, Y_FRACTION
+from vaecodec.model.networks import STEPS, Y_FRACTION
 from vaecodec.tiling import CELL_Z, Box, Grid, grid_of, padded
 from vaecodec.workers import Crew
 

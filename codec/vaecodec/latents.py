@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecodec.entropy.coder import Coder
-from vaecodec.networks import STEPS, Y_FRACTION, Floats, Networks, group_at
+from vaecodec.model.networks import STEPS, Y_FRACTION, Floats, Networks, group_at
 from vaecodec.tiling import CELL_Y, CELL_Z, cells
 
 

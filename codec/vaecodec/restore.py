@@ -4,11 +4,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vaecodec import networks
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.image.canvas import finished
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.networks import Networks
+from vaecodec.model import networks
+from vaecodec.model.networks import Networks
 from vaecodec.tiling import CELL_Y, HALO, Box, Grid, padded
 from vaecodec.workers import Crew
 

@@ -15,7 +15,7 @@ from vaecodec.generate import LARGEST_SAMPLE, show
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.latents import walk
-from vaecodec.networks import STEPS, Floats, Networks
+from vaecodec.model.networks import STEPS, Floats, Networks
 from vaecodec.tiling import CELL_Y, CELL_Z, Box, cells, grid_of
 from vaecodec.workers import Crew
 

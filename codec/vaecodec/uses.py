@@ -219,11 +219,11 @@ def embed(
     check(output, force, image=False)
     import numpy as np
 
-    from vaecodec import networks
     from vaecodec.embed import Embedding, embed_file
     from vaecodec.embed import embed as features
     from vaecodec.format.container import Reader
     from vaecodec.image.files import write_file
+    from vaecodec.model import networks
 
     wanted = networks.load(model, threads).id
     found: dict[str, Embedding] = {}

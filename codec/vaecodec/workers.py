@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from vaecodec import networks
-from vaecodec.networks import Networks
+from vaecodec.model import networks
+from vaecodec.model.networks import Networks
 
 T = TypeVar("T")
 R = TypeVar("R")

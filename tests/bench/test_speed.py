@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from conftest import kodak_crop
-from vaecodec import networks
 from vaecodec.errors import VaecodecError
+from vaecodec.model import networks
 from vaecodec_bench import codecs, docs, macs, processes, speed
 from vaecodec_bench.processes import launched, quartiles, tiled
 

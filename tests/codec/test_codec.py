@@ -14,9 +14,10 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec import codec, networks, search
+from vaecodec import codec, search
 from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 from vaecodec.format import container
+from vaecodec.model import networks
 
 
 def tile_payloads(data: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ import pytest
 import vaecodec
 from conftest import kodak_crop
 from integer_networks import Int64, Torch, digest
-from vaecodec import networks
+from vaecodec.model import networks
 
 # Six pictures, sizes that do and do not fill their cells, the whole range of quality.
 CASES = [
@@ -62,7 +62,7 @@ import sys
 from pathlib import Path
 import onnxruntime
 from integer_networks import Torch, digest
-from vaecodec import networks
+from vaecodec.model import networks
 level = sys.argv[2]
 if level != "torch":
     class Options(onnxruntime.SessionOptions):

@@ -11,7 +11,7 @@ import vaecodec
 from conftest import GOLDEN
 from vaecodec.codec import decode_latents
 from vaecodec.entropy.coder import coder, range_coder
-from vaecodec.networks import MODELS, Networks
+from vaecodec.model.networks import MODELS, Networks
 
 FILES = sorted(GOLDEN.glob("*.vae"))
 
@@ -53,7 +53,7 @@ def test_latents_without_constriction(path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         monkeypatch.setattr(coder, name, value)
     monkeypatch.setattr(
-        "vaecodec.networks.load",
+        "vaecodec.model.networks.load",
         lambda model, threads=0, installed_only=False: Networks(MODELS / model),
     )
     assert latent_sums(path.read_bytes()) == json.loads(path.with_suffix(".json").read_text())

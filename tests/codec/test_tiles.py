@@ -11,10 +11,10 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec import networks
 from vaecodec.codec import decode_latents
 from vaecodec.errors import FormatError, ImageError, VaecodecError
 from vaecodec.format.container import Reader
+from vaecodec.model import networks
 from vaecodec.tiling import Box, Grid
 
 SIZE = (300, 217)

@@ -11,11 +11,11 @@ from test_cli import refused, run
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec import networks
 from vaecodec.embed import embed, embed_file, thirds
 from vaecodec.errors import ImageError, ModelError, VaecodecError
 from vaecodec.generate import interpolate, sample
 from vaecodec.image.picture import Picture
+from vaecodec.model import networks
 from vaecodec.restore import HINTS, fill_masked, restore
 from vaecodec.score import heat_map, score
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 import vaecodec
 from conftest import kodak_crop, psnr
 from integer_networks import Int64, digest
-from vaecodec import networks
 from vaecodec.errors import VaecodecError
+from vaecodec.model import networks
 from vaecodec_train.aware import fake_quantize, train_entropy
 from vaecodec_train.checkpoint import load_model, save_model, v0_name
 from vaecodec_train.export import batches, export, load_crops, shuffled

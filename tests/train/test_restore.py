@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from conftest import kodak_crop
-from vaecodec import networks
 from vaecodec.errors import VaecodecError
+from vaecodec.model import networks
 from vaecodec.restore import HINTS
 from vaecodec_train.checkpoint import load_model
 from vaecodec_train.cli import restore

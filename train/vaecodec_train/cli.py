@@ -274,7 +274,7 @@ def restore(
 
     Example: vaecodec-train restore denoise train/weights/d02043bc.safetensors --data photos/ -o denoise.onnx
     """
-    from vaecodec import networks
+    from vaecodec.model import networks
     from vaecodec_train.checkpoint import load_model
     from vaecodec_train.data import open_dataset
     from vaecodec_train.restore import TASKS, same_encoder, write

@@ -9,11 +9,11 @@ from rich.progress import track
 from rich.table import Table
 
 import vaecodec
-from vaecodec import networks
 from vaecodec.batch import images_in
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import Reader
 from vaecodec.image.files import read_image
+from vaecodec.model import networks
 from vaecodec.search import psnr
 from vaecodec_train.checkpoint import load_model
 

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaecodec import networks
 from vaecodec.batch import images_in
 from vaecodec.entropy.coder import TOTAL, Coder, Ints, Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import SEGMENTS
 from vaecodec.latents import walk
+from vaecodec.model import networks
 from vaecodec_train.aware import train_entropy
 from vaecodec_train.graphs import all_graphs
 from vaecodec_train.model import LOG_SCALE_MIN, Codec

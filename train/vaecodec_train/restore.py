@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor, nn
 
 from vaecodec.image.files import write_file
-from vaecodec.networks import Networks
+from vaecodec.model.networks import Networks
 from vaecodec.restore import HINTS, fill_masked
 from vaecodec_train import graphs, optim
 from vaecodec_train.config import TrainConfig

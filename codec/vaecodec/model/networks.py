@@ -22,7 +22,7 @@ from vaecodec.errors import ModelError
 STEPS = 4
 Z_FRACTION = 16  # z_hat is held in 1/16
 Y_FRACTION = 64  # means and y_hat are held in 1/64
-MODELS = Path(__file__).parent / "models"
+MODELS = Path(__file__).parent / "weights"
 GRAPHS = ("g_a", "g_s", "h_a", "h_s", "context_1", "context_2", "context_3")
 
 Floats = npt.NDArray[np.float32]

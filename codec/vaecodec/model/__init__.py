@@ -1,0 +1,1 @@
+"""The networks and tables of one model, and the models that are installed."""
