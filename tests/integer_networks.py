@@ -1,6 +1,6 @@
 """h_s and the context model three more times, written from docs/FORMAT.md: int64 numpy, torch float64, torch float32.
 
-Each is a drop-in for `vaecodec.model.networks.Networks` in `vaecodec.latents.walk`, and no arithmetic is shared with it.
+Each is a drop-in for `vaecodec.model.networks.Networks` in `vaecodec.coding.latents.walk`, and no arithmetic is shared with it.
 """
 
 import hashlib
@@ -175,9 +175,9 @@ class Trace:
 
 def digest(data: bytes, nets: Any) -> str:
     """Hash of everything exact in decoding a .vae file of one tile with these networks."""
+    from vaecodec.coding.latents import walk
     from vaecodec.entropy.coder import Decoder
     from vaecodec.format.container import Reader
-    from vaecodec.latents import walk
 
     reader = Reader(data)
     (chunk,) = reader.coded()

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from vaecodec.coding.tiling import CELL_Y
 from vaecodec.image.picture import Picture
 from vaecodec.score import score
-from vaecodec.tiling import CELL_Y
 
 Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]

@@ -15,8 +15,8 @@ import PIL
 from PIL import AvifImagePlugin, Image, features
 
 import vaecodec
+from vaecodec.coding.tile_pool import cores
 from vaecodec.model import networks
-from vaecodec.workers import cores
 
 OURS, SLOW = "vaecodec", "vaecodec effort 3"
 EFFORTS = {

@@ -14,9 +14,9 @@ from PIL import Image, ImageFile
 
 import vaecodec
 from vaecodec.batch import images_in
+from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import read_image
-from vaecodec.search import psnr
 
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 QUALITY = 60

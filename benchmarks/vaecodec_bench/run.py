@@ -18,9 +18,9 @@ from rich.table import Column, Table
 
 import vaecodec
 from vaecodec.batch import complain, images_in
+from vaecodec.coding.tile_pool import cores
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import read_image, write_file
-from vaecodec.workers import cores
 from vaecodec_bench import metrics, results
 from vaecodec_bench.codecs import Codec, available, named
 from vaecodec_bench.results import Results, Sample

@@ -15,8 +15,8 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from vaecodec.batch import complain, images_in
+from vaecodec.coding.tile_pool import cores
 from vaecodec.errors import VaecodecError
-from vaecodec.workers import cores
 from vaecodec_bench import plot, processes
 from vaecodec_bench.codecs import OURS, Codec, available
 from vaecodec_bench.processes import quartiles

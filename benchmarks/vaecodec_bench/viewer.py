@@ -10,8 +10,8 @@ from PIL import Image
 
 import vaecodec
 from vaecodec.batch import complain
+from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
-from vaecodec.search import psnr
 from vaecodec_bench.codecs import EFFORTS, OURS, Codec, available
 from vaecodec_bench.results import Results
 from vaecodec_bench.run import make_folder, read_rgb, write

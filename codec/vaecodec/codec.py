@@ -4,17 +4,17 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from vaecodec.decoding import Tiles, decode_tiles
-from vaecodec.encoding import encode_picture
+from vaecodec.coding.decoder import Tiles, decode_tiles
+from vaecodec.coding.encoder import encode_picture
+from vaecodec.coding.latents import Latents
+from vaecodec.coding.tile_pool import Crew
+from vaecodec.coding.tiling import Box, tile_log2
 from vaecodec.errors import ImageError, ModelError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS, Header, Reader
 from vaecodec.image.canvas import Canvas
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture
-from vaecodec.latents import Latents
 from vaecodec.model.networks import Networks
-from vaecodec.tiling import Box, tile_log2
-from vaecodec.workers import Crew
 
 Region = tuple[int, int, int, int]
 
@@ -63,14 +63,14 @@ def encode(
 
     if bpp is None and size is None and psnr is None:
         return attempt(fixed)
-    from vaecodec import search
+    from vaecodec.coding import targets
 
-    def found(attempt: search.Attempt, near: int | None = None) -> bytes:
+    def found(attempt: targets.Attempt, near: int | None = None) -> bytes:
         if psnr is None:
-            return search.encode_to_size(
+            return targets.encode_to_size(
                 size if size is not None else (bpp or 0) * pixels / 8, attempt, near
             )
-        return search.encode_to_psnr(
+        return targets.encode_to_psnr(
             picture,
             psnr,
             attempt,

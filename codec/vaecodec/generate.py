@@ -6,16 +6,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vaecodec.decoding import compact, synthesise
+from vaecodec.coding.decoder import compact, synthesise
+from vaecodec.coding.latents import walk
+from vaecodec.coding.tile_pool import Crew
+from vaecodec.coding.tiling import CELL_Z, Box, Grid, grid_of, padded
 from vaecodec.entropy.coder import Coder, Ints, Tables
 from vaecodec.errors import ImageError, VaecodecError
 from vaecodec.image.canvas import finished
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.latents import walk
 from vaecodec.model.networks import STEPS, Y_FRACTION
-from vaecodec.tiling import CELL_Z, Box, Grid, grid_of, padded
-from vaecodec.workers import Crew
 
 LARGEST = 2**22  # pixels of a picture that is taken in one piece
 LARGEST_SAMPLE = 2**25

@@ -4,13 +4,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from vaecodec.coding.tile_pool import Crew
+from vaecodec.coding.tiling import CELL_Y, HALO, Box, Grid, padded
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.image.canvas import finished
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.model import networks
 from vaecodec.model.networks import Networks
-from vaecodec.tiling import CELL_Y, HALO, Box, Grid, padded
-from vaecodec.workers import Crew
 
 HINTS = {
     "denoise": 3,

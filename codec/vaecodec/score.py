@@ -7,17 +7,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vaecodec.decoding import compact
-from vaecodec.encoding import analyse
+from vaecodec.coding.decoder import compact
+from vaecodec.coding.encoder import analyse
+from vaecodec.coding.latents import walk
+from vaecodec.coding.tile_pool import Crew
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, Box, cells, grid_of
 from vaecodec.entropy.coder import LENGTHS, TOTAL, Coder, Ints, Tables
 from vaecodec.errors import ImageError
 from vaecodec.generate import LARGEST_SAMPLE, show
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.latents import walk
 from vaecodec.model.networks import STEPS, Floats, Networks
-from vaecodec.tiling import CELL_Y, CELL_Z, Box, cells, grid_of
-from vaecodec.workers import Crew
 
 # Heat maps go from black over violet and orange to white.
 RAMP = np.array(

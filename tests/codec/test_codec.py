@@ -14,7 +14,8 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec import codec, search
+from vaecodec import codec
+from vaecodec.coding import targets
 from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 from vaecodec.format import container
 from vaecodec.model import networks
@@ -92,7 +93,7 @@ def search_in(curve: list[float], near: int | None) -> tuple[float, int]:
         looked.append(quality)
         return b"", float(np.interp(quality, np.arange(1, len(curve) + 1) * 100, curve))
 
-    return search._search(attempt, 1.01, False, near)[1], len(looked)
+    return targets._search(attempt, 1.01, False, near)[1], len(looked)
 
 
 @pytest.mark.parametrize("near", [None, 100, 2000, 4900, 5050, 5200, 9000, 10000])
@@ -108,7 +109,7 @@ def test_search_from_anywhere(near: int | None) -> None:
 
 
 def test_effort_with_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaecodec.tiling.WHOLE", 2**12)
+    monkeypatch.setattr("vaecodec.coding.tiling.WHOLE", 2**12)
     picture = kodak_crop(3, 600, 70)
     files = [vaecodec.encode(picture, 50, effort=effort) for effort in (0, 1)]
     assert vaecodec.probe(files[1]).tiles == 2 and len(files[1]) < 1.01 * len(files[0])

@@ -36,7 +36,7 @@ def gradient(size: tuple[int, int]) -> Image.Image:
 def test_alpha_is_kept_without_loss(
     monkeypatch: pytest.MonkeyPatch, picture: Image.Image, mode: str, tile: int
 ) -> None:
-    monkeypatch.setattr("vaecodec.encoding.tile_log2", lambda width, height: tile)
+    monkeypatch.setattr("vaecodec.coding.encoder.tile_log2", lambda width, height: tile)
     image = picture.convert(mode)
     image.putalpha(gradient(image.size))
     for progressive in (False, True):

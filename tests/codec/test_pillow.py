@@ -16,7 +16,7 @@ from conftest import kodak_crop, psnr
 
 @pytest.fixture
 def data(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    monkeypatch.setattr("vaecodec.encoding.tile_log2", lambda width, height: 7)
+    monkeypatch.setattr("vaecodec.coding.encoder.tile_log2", lambda width, height: 7)
     return vaecodec.encode(photo, 60)
 
 

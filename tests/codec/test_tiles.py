@@ -12,10 +12,10 @@ from PIL import Image
 import vaecodec
 from conftest import kodak_crop, psnr
 from vaecodec.codec import decode_latents
+from vaecodec.coding.tiling import Box, Grid
 from vaecodec.errors import FormatError, ImageError, VaecodecError
 from vaecodec.format.container import Reader
 from vaecodec.model import networks
-from vaecodec.tiling import Box, Grid
 
 SIZE = (300, 217)
 
@@ -23,7 +23,7 @@ SIZE = (300, 217)
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of 128 x 128 pixels, so that small pictures have several."""
-    monkeypatch.setattr("vaecodec.encoding.tile_log2", lambda width, height: 7)
+    monkeypatch.setattr("vaecodec.coding.encoder.tile_log2", lambda width, height: 7)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_tiles_change_nothing_but_a_few_bits(
 ) -> None:
     """g_a and g_s see beyond the tiles, so that pictures hardly differ from those of a file with one tile, edges included."""
     whole = vaecodec.encode(picture, quality)
-    monkeypatch.setattr("vaecodec.encoding.tile_log2", lambda width, height: 7)
+    monkeypatch.setattr("vaecodec.coding.encoder.tile_log2", lambda width, height: 7)
     tiled = vaecodec.encode(picture, quality)
     assert Reader(whole).header.tiles == 1 and Reader(tiled).header.tiles == 6
     assert len(whole) < len(tiled) < 1.1 * len(whole) + 6 * 30
@@ -88,7 +88,7 @@ def test_tiles_change_nothing_but_a_few_bits(
 
 def test_g_a_and_g_s_of_tiles_are_those_of_the_whole(tiled: bytes, picture: Image.Image) -> None:
     """The same latents synthesised tile by tile and at once; y analysed tile by tile and at once."""
-    from vaecodec.encoding import analyse
+    from vaecodec.coding.encoder import analyse
     from vaecodec.image.picture import Picture
 
     header, latents, nets = decode_latents(tiled)
@@ -127,7 +127,7 @@ def test_threads_and_order_change_no_latent(tiled: bytes, stepped: bytes) -> Non
 
 
 def test_a_hundred_decodings_are_one(small_tiles: None) -> None:
-    from vaecodec.decoding import Tiles
+    from vaecodec.coding.decoder import Tiles
 
     data = vaecodec.encode(kodak_crop(14, 140, 130), 50, progressive=True)
     expected = [(part.y.tobytes(), part.z.tobytes()) for part in decode_latents(data)[1]]
@@ -278,7 +278,7 @@ def test_lossless_alpha_survives_its_tile_and_lost_alpha_is_filled(
 
 def test_thin_pictures() -> None:
     """Cells of z are 64 pixels high, so a row of pixels may not be one tile of any length."""
-    from vaecodec.tiling import tile_log2
+    from vaecodec.coding.tiling import tile_log2
 
     assert tile_log2(30_000, 1) == 0 and tile_log2(40_000, 1) == 9 and tile_log2(1024, 1024) == 0
     row = np.asarray(kodak_crop(4, 768, 1).resize((40_000, 1)))

@@ -67,7 +67,7 @@ CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
 def main() -> None:
     for name, (image, quality, options) in CASES.items():
         tile = options.pop("tile", 0)
-        with patch("vaecodec.encoding.tile_log2", lambda *_, tile=tile: tile):
+        with patch("vaecodec.coding.encoder.tile_log2", lambda *_, tile=tile: tile):
             data = vaecodec.encode(image, quality, **options)
         header, tiles, _ = decode_latents(data)
         path = HERE / f"v{header.version}-{header.model}-{name}.vae"

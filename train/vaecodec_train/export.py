@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from vaecodec.batch import images_in
+from vaecodec.coding.latents import walk
 from vaecodec.entropy.coder import TOTAL, Coder, Ints, Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import SEGMENTS
-from vaecodec.latents import walk
 from vaecodec.model import networks
 from vaecodec_train.aware import train_entropy
 from vaecodec_train.graphs import all_graphs

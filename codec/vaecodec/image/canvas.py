@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from vaecodec.coding.tiling import Box
 from vaecodec.image.picture import PLAIN_MODES, Samples, cut
-from vaecodec.tiling import Box
 
 
 def finished(samples: Samples, color: str) -> Samples:

@@ -6,16 +6,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vaecodec.coding.latents import walk
+from vaecodec.coding.refine import refine
+from vaecodec.coding.tile_pool import Crew
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, grid_of, padded, tile_log2
 from vaecodec.entropy.coder import Encoder
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.format import container
 from vaecodec.format.container import BY_STEP, BY_TILE, SEGMENTS, Header
 from vaecodec.image.picture import Picture, alpha_bytes
-from vaecodec.latents import walk
 from vaecodec.model.networks import Floats, Networks
-from vaecodec.refine import refine
-from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, grid_of, padded, tile_log2
-from vaecodec.workers import Crew
 
 CHECK = struct.Struct("<I")  # CRC-32 of a tile's latents
 Number = TypeVar("Number", bound=np.generic)

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.encoding import CHECK
+from vaecodec.coding.encoder import CHECK
+from vaecodec.coding.latents import Latents, least_bits, walk
+from vaecodec.coding.tile_pool import Crew
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, cells, grid_of, padded
 from vaecodec.entropy.coder import CutDecoder, Decoder
 from vaecodec.errors import FormatError, ImageError
 from vaecodec.format.container import CHUNK_OVERHEAD, SEGMENTS, Chunk, Reader
 from vaecodec.image.canvas import Canvas, fill, finished, reduced
 from vaecodec.image.picture import Samples, alpha_plane
-from vaecodec.latents import Latents, least_bits, walk
 from vaecodec.model.networks import Networks
-from vaecodec.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, cells, grid_of, padded
-from vaecodec.workers import Crew
 
 WIDE = 26  # tables from this index on have a scale above 2
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, cells
 from vaecodec.entropy.coder import Coder
 from vaecodec.model.networks import STEPS, Y_FRACTION, Floats, Networks, group_at
-from vaecodec.tiling import CELL_Y, CELL_Z, cells
 
 
 @dataclass(frozen=True)

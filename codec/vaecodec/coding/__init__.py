@@ -1,0 +1,1 @@
+"""Pictures to chunks of a .vae file and back."""
