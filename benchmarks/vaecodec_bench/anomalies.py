@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from vaecodec.coding.tiling import CELL_Y
 from vaecodec.image.picture import Picture
-from vaecodec.score import score
+from vaecodec.tasks.score import score
 
 Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]

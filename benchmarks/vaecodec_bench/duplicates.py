@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 import vaecodec
-from vaecodec.embed import Embedding, embed, embed_file
 from vaecodec.image.picture import Picture
+from vaecodec.tasks.embed import Embedding, embed, embed_file
 
 REPEATS = 5
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from vaecodec.coding.targets import psnr
 from vaecodec.image.files import read_image, read_picture
-from vaecodec.restore import HINTS, fill_masked, restore
+from vaecodec.tasks.restore import HINTS, fill_masked, restore
 from vaecodec_bench.anomalies import noisy
 
 Pixels = npt.NDArray[np.uint8]

@@ -14,12 +14,12 @@ from PIL import Image
 
 from vaecodec.batch import images_in
 from vaecodec.errors import VaecodecError
-from vaecodec.generate import interpolate, sample
 from vaecodec.image.files import read_image
 from vaecodec.image.picture import Picture
 from vaecodec.model import networks
-from vaecodec.restore import HINTS
-from vaecodec.score import heat_map, score
+from vaecodec.tasks.restore import HINTS
+from vaecodec.tasks.sample import interpolate, sample
+from vaecodec.tasks.score import heat_map, score
 from vaecodec_bench import anomalies, duplicates, restoration
 from vaecodec_bench.docs import rewrite, table
 from vaecodec_bench.run import make_folder, write

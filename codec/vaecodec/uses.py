@@ -72,7 +72,7 @@ def sample(
             f"--size takes a width and a height such as 256x256, not '{size[:40]}'"
         )
     check(output, force)
-    from vaecodec.generate import sample as draw
+    from vaecodec.tasks.sample import sample as draw
 
     with working("Drawing"):
         image = draw(
@@ -102,11 +102,11 @@ def interpolate(
     check(output, force)
     from PIL import Image
 
-    from vaecodec import generate
+    from vaecodec.tasks import sample
 
     pictures = [plain(name) for name in (first, second)]
     with working("Walking"):
-        frames = generate.interpolate(
+        frames = sample.interpolate(
             pictures[0], pictures[1], steps, quality, model=model, threads=threads
         )
     if output.suffix.lower() in (".gif", ".webp"):
@@ -143,8 +143,8 @@ def score(
     """
     from PIL import Image
 
-    from vaecodec.score import heat_map
-    from vaecodec.score import score as measure
+    from vaecodec.tasks.score import heat_map
+    from vaecodec.tasks.score import score as measure
 
     if maps is not None:
         make_folder(maps)
@@ -219,11 +219,11 @@ def embed(
     check(output, force, image=False)
     import numpy as np
 
-    from vaecodec.embed import Embedding, embed_file
-    from vaecodec.embed import embed as features
     from vaecodec.format.container import Reader
     from vaecodec.image.files import write_file
     from vaecodec.model import networks
+    from vaecodec.tasks.embed import Embedding, embed_file
+    from vaecodec.tasks.embed import embed as features
 
     wanted = networks.load(model, threads).id
     found: dict[str, Embedding] = {}
@@ -280,7 +280,7 @@ def restore(
 
     Example: vaecodec restore noisy.png --task denoise -o clean.png
     """
-    from vaecodec.restore import HINTS
+    from vaecodec.tasks.restore import HINTS
 
     if task not in HINTS:
         raise typer.BadParameter(f"--task takes denoise, inpaint or superres, not '{task[:40]}'")
@@ -289,7 +289,7 @@ def restore(
             "--task inpaint needs a --mask" if mask is None else f"--task {task} takes no --mask"
         )
     check(output, force)
-    from vaecodec.restore import restore as mend
+    from vaecodec.tasks.restore import restore as mend
 
     picture = plain(image)
     missing = None if mask is None else named(mask, read, mask).colors() >= 128

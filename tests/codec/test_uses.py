@@ -11,13 +11,13 @@ from test_cli import refused, run
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec.embed import embed, embed_file, thirds
 from vaecodec.errors import ImageError, ModelError, VaecodecError
-from vaecodec.generate import interpolate, sample
 from vaecodec.image.picture import Picture
 from vaecodec.model import networks
-from vaecodec.restore import HINTS, fill_masked, restore
-from vaecodec.score import heat_map, score
+from vaecodec.tasks.embed import embed, embed_file, thirds
+from vaecodec.tasks.restore import HINTS, fill_masked, restore
+from vaecodec.tasks.sample import interpolate, sample
+from vaecodec.tasks.score import heat_map, score
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks
-from vaecodec.restore import HINTS
+from vaecodec.tasks.restore import HINTS
 from vaecodec_train.checkpoint import load_model
 from vaecodec_train.cli import restore
 from vaecodec_train.config import from_dict

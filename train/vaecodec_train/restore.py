@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vaecodec.image.files import write_file
 from vaecodec.model.networks import Networks
-from vaecodec.restore import HINTS, fill_masked
+from vaecodec.tasks.restore import HINTS, fill_masked
 from vaecodec_train import graphs, optim
 from vaecodec_train.config import TrainConfig
 from vaecodec_train.data import Dataset, batch, held_out_crops

@@ -14,10 +14,10 @@ from vaecodec.coding.tile_pool import Crew
 from vaecodec.coding.tiling import CELL_Y, CELL_Z, Box, cells, grid_of
 from vaecodec.entropy.coder import LENGTHS, TOTAL, Coder, Ints, Tables
 from vaecodec.errors import ImageError
-from vaecodec.generate import LARGEST_SAMPLE, show
 from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.model.networks import STEPS, Floats, Networks
+from vaecodec.tasks.sample import LARGEST_SAMPLE, show
 
 # Heat maps go from black over violet and orange to white.
 RAMP = np.array(

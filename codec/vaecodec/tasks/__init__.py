@@ -1,0 +1,1 @@
+"""What the model does besides coding: sample, interpolate, score, embed and restore."""
