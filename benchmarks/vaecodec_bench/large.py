@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import vaecodec
-from vaecodec.batch import images_in
+from vaecodec.cli.files import images_in
 from vaecodec.image.files import read_image
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFile
 
 import vaecodec
-from vaecodec.batch import images_in
+from vaecodec.cli.files import images_in
 from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import read_image

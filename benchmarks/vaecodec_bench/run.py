@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 import vaecodec
-from vaecodec.batch import complain, images_in
+from vaecodec.cli.files import complain, images_in
 from vaecodec.coding.tile_pool import cores
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import read_image, write_file

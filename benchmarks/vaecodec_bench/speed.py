@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from vaecodec.batch import complain, images_in
+from vaecodec.cli.files import complain, images_in
 from vaecodec.coding.tile_pool import cores
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import plot, processes

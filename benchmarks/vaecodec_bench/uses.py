@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vaecodec.batch import images_in
+from vaecodec.cli.files import images_in
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import read_image
 from vaecodec.image.picture import Picture

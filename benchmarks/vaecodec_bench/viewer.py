@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 import vaecodec
-from vaecodec.batch import complain
+from vaecodec.cli.files import complain
 from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
 from vaecodec_bench.codecs import EFFORTS, OURS, Codec, available

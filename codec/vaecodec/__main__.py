@@ -1,5 +1,5 @@
 """`python -m vaecodec` is the `vaecodec` command."""
 
-from vaecodec.cli import main
+from vaecodec.cli.app import main
 
 main()

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vaecodec.cli import main
+from vaecodec.cli.app import main
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import plot, results
 from vaecodec_bench.codecs import OURS, SLOW

@@ -119,7 +119,7 @@ def test_info(folder: Path, photo_file: bytes) -> None:
 
 def test_info_loads_no_network() -> None:
     code = (
-        "import sys; sys.argv = ['vaecodec', 'info', 'nothing.vae']\nfrom vaecodec.cli import main\n"
+        "import sys; sys.argv = ['vaecodec', 'info', 'nothing.vae']\nfrom vaecodec.cli.app import main\n"
         "try: main()\nexcept SystemExit: print([m for m in ('torch', 'numpy', 'onnxruntime', 'PIL') if m in sys.modules])"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -281,7 +281,7 @@ def test_full_disk_leaves_nothing(folder: Path, photo: Image.Image) -> None:
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); sys.argv = ['vaecodec', *sys.argv[1:]]\n"
-        "from vaecodec.cli import main; main()"
+        "from vaecodec.cli.app import main; main()"
     )
     before = sorted(folder.iterdir())
     result = subprocess.run(

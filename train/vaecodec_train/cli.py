@@ -145,7 +145,7 @@ def finetune(
 
     Example: vaecodec-train finetune train/weights/b7bfe488.safetensors --data scans/ -o runs/scans
     """
-    from vaecodec.batch import images_in
+    from vaecodec.cli.files import images_in
     from vaecodec_train.checkpoint import load_model
     from vaecodec_train.config import TrainConfig
 

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from vaecodec.batch import images_in
+from vaecodec.cli.files import images_in
 from vaecodec.errors import VaecodecError
 from vaecodec_train.config import TrainConfig
 from vaecodec_train.patterns import pattern

@@ -9,7 +9,7 @@ from rich.progress import track
 from rich.table import Table
 
 import vaecodec
-from vaecodec.batch import images_in
+from vaecodec.cli.files import images_in
 from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import Reader

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaecodec.batch import images_in
+from vaecodec.cli.files import images_in
 from vaecodec.coding.latents import walk
 from vaecodec.entropy.coder import TOTAL, Coder, Ints, Tables
 from vaecodec.errors import VaecodecError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from vaecodec.batch import OutputError, complain, images_in, make_folder, open_input, seekable
+from vaecodec.cli.files import OutputError, complain, images_in, make_folder, open_input, seekable
 from vaecodec.errors import VaecodecError
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from vaecodec import __version__, uses
-from vaecodec.batch import Converted, byte_count, complain, open_input, pair_up, run, seekable
+from vaecodec import __version__
+from vaecodec.cli.app import tasks
+from vaecodec.cli.files import Converted, byte_count, complain, open_input, pair_up, run, seekable
+from vaecodec.cli.tasks import Force, Model, Threads
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import MAX_PIXELS
-from vaecodec.uses import Force, Model, Threads
 
 app = typer.Typer(
     add_completion=False,
@@ -364,7 +365,7 @@ def plot(
     overlay(files, output, metric)
 
 
-for command in (uses.sample, uses.interpolate, uses.score, uses.embed, uses.restore):
+for command in (tasks.sample, tasks.interpolate, tasks.score, tasks.embed, tasks.restore):
     app.command()(command)
 
 
