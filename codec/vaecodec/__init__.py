@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaecodec.codec import decode, decode_array, encode
+    from vaecodec.api import decode, decode_array, encode
     from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
     from vaecodec.format.container import Header, probe
 
@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "encode": "codec",
-    "decode": "codec",
-    "decode_array": "codec",
-    "probe": "container",
-    "Header": "container",
+    "encode": "api",
+    "decode": "api",
+    "decode_array": "api",
+    "probe": "format.container",
+    "Header": "format.container",
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from PIL import Image, ImageFile
 
-from vaecodec.codec import decode_canvas, encode
+from vaecodec.api import decode_canvas, encode
 from vaecodec.errors import FormatError, VaecodecError
 from vaecodec.format.container import SIGNATURE, Reader
 from vaecodec.image.picture import PLAIN_MODES, as_picture

@@ -14,7 +14,7 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec import codec
+from vaecodec import api
 from vaecodec.coding import targets
 from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 from vaecodec.format import container
@@ -73,7 +73,7 @@ def test_effort_meets_targets_with_few_tries(
     photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     efforts: list[int] = []
-    honest = codec.encode_picture
+    honest = api.encode_picture
     monkeypatch.setattr(
         codec, "encode_picture", lambda *args: efforts.append(args[-1]) or honest(*args)
     )

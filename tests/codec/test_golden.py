@@ -9,7 +9,7 @@ import pytest
 
 import vaecodec
 from conftest import GOLDEN
-from vaecodec.codec import decode_latents
+from vaecodec.api import decode_latents
 from vaecodec.entropy.coder import coder, range_coder
 from vaecodec.model.networks import MODELS, Networks
 

@@ -224,7 +224,7 @@ def test_sixteen_bit_png_keeps_its_metadata_and_transparency(picture: Image.Imag
         picture.height,
         picture.width,
     )
-    from vaecodec.codec import decode_canvas
+    from vaecodec.api import decode_canvas
 
     canvas, kept = decode_canvas(vaecodec.encode(source, 50))
     again = read_picture(file_of_saved(canvas.content, "PNG", kept))

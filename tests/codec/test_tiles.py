@@ -11,7 +11,7 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec.codec import decode_latents
+from vaecodec.api import decode_latents
 from vaecodec.coding.tiling import Box, Grid
 from vaecodec.errors import FormatError, ImageError, VaecodecError
 from vaecodec.format.container import Reader

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import vaecodec
-from vaecodec.codec import decode_latents
+from vaecodec.api import decode_latents
 from vaecodec.entropy.coder import coder
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import vaecodec
-from vaecodec.codec import decode_latents
+from vaecodec.api import decode_latents
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

@@ -185,7 +185,7 @@ def decode(
     box = region_of(region)
 
     def convert(file: BinaryIO, output: str) -> Converted:
-        from vaecodec.codec import decode_canvas
+        from vaecodec.api import decode_canvas
         from vaecodec.image.files import image_kind, save_image
 
         file_kind = image_kind(kind if output == "-" else Path(output).suffix)

@@ -319,7 +319,7 @@ def read(name: str) -> "Picture":
     """A picture from an image file or a .vae file."""
     from PIL import Image
 
-    from vaecodec import codec
+    from vaecodec import api
     from vaecodec.format.container import MAX_PIXELS
     from vaecodec.image.files import read_picture
     from vaecodec.image.picture import Picture
@@ -328,7 +328,7 @@ def read(name: str) -> "Picture":
     with open_input(name) as file:
         stream = seekable(file)
         if Path(name).suffix.lower() == ".vae":
-            return Picture(codec.decode_array(stream))
+            return Picture(api.decode_array(stream))
         picture = read_picture(stream, MAX_PIXELS)
     for note in picture.notes:
         complain(name, f"warning: {note}")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vaecodec.codec import decode_latents
+from vaecodec.api import decode_latents
 from vaecodec.coding.encoder import analyse
 from vaecodec.coding.latents import Latents, walk
 from vaecodec.coding.tile_pool import Crew
