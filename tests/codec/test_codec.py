@@ -75,7 +75,7 @@ def test_effort_meets_targets_with_few_tries(
     efforts: list[int] = []
     honest = api.encode_picture
     monkeypatch.setattr(
-        codec, "encode_picture", lambda *args: efforts.append(args[-1]) or honest(*args)
+        api, "encode_picture", lambda *args: efforts.append(args[-1]) or honest(*args)
     )
     assert 0.98 * 4000 <= len(vaecodec.encode(photo, size=4000, effort=1)) <= 4000
     assert 34 <= psnr(photo, vaecodec.decode(vaecodec.encode(photo, psnr=34, effort=1))) <= 34.1

@@ -10,7 +10,7 @@ import pytest
 import vaecodec
 from conftest import GOLDEN
 from vaecodec.api import decode_latents
-from vaecodec.entropy.coder import coder, range_coder
+from vaecodec.entropy import coder, range_coder
 from vaecodec.model.networks import MODELS, Networks
 
 FILES = sorted(GOLDEN.glob("*.vae"))

@@ -4,7 +4,7 @@ import constriction
 import numpy as np
 import pytest
 
-from vaecodec.entropy.coder import range_coder
+from vaecodec.entropy import range_coder
 
 queue, model = constriction.stream.queue, constriction.stream.model
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import vaecodec
 from vaecodec.api import decode_latents
-from vaecodec.entropy.coder import coder
+from vaecodec.entropy import coder
 
 
 def main() -> int:

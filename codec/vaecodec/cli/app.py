@@ -9,7 +9,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from vaecodec import __version__
-from vaecodec.cli.app import tasks
+from vaecodec.cli import tasks
 from vaecodec.cli.files import Converted, byte_count, complain, open_input, pair_up, run, seekable
 from vaecodec.cli.tasks import Force, Model, Threads
 from vaecodec.errors import VaecodecError

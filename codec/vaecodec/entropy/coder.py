@@ -20,7 +20,7 @@ try:
     coder = constriction.stream.queue
     Categorical, Uniform = constriction.stream.model.Categorical, constriction.stream.model.Uniform
 except ImportError:  # no build for this platform: the same bits, more slowly
-    from vaecodec.entropy.coder import range_coder as coder
+    from vaecodec.entropy import range_coder as coder
     from vaecodec.entropy.range_coder import Categorical, Uniform
 
 Ints = npt.NDArray[np.int32]
