@@ -15,9 +15,9 @@ from integer_networks import Int64, digest
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks
 from vaecodec_train.aware import fake_quantize, train_entropy
-from vaecodec_train.checkpoint import load_model, save_model, v0_name
 from vaecodec_train.export import batches, export, load_crops, shuffled
-from vaecodec_train.model import Codec, ModelConfig
+from vaecodec_train.model.autoencoder import Codec, ModelConfig
+from vaecodec_train.model.checkpoint import load_model, save_model, v0_name
 from vaecodec_train.quantize import plan
 
 SMALL = ModelConfig(

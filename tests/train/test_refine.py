@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from conftest import kodak_crop
 from vaecodec.coding.refine import masks
-from vaecodec_train.model import Codec, ModelConfig
+from vaecodec_train.model.autoencoder import Codec, ModelConfig
 from vaecodec_train.refine import gradient_graph
 
 

@@ -12,11 +12,11 @@ from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks
 from vaecodec.tasks.restore import HINTS
-from vaecodec_train.checkpoint import load_model
 from vaecodec_train.cli import restore
 from vaecodec_train.config import from_dict
 from vaecodec_train.data import Dataset, open_dataset
-from vaecodec_train.model import Codec
+from vaecodec_train.model.autoencoder import Codec
+from vaecodec_train.model.checkpoint import load_model
 from vaecodec_train.restore import TASKS, Restorer, same_encoder, tensors, train, write
 
 MODEL = {

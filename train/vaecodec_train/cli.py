@@ -16,7 +16,7 @@ from vaecodec_train.basics.commands import app as basics
 
 if TYPE_CHECKING:
     from vaecodec_train.config import TrainConfig
-    from vaecodec_train.model import Codec
+    from vaecodec_train.model.autoencoder import Codec
 
 app = typer.Typer(
     add_completion=False,
@@ -102,9 +102,9 @@ def run(
 
     Example: vaecodec-train run train/configs/default.toml --data photos/ -o runs/1
     """
-    from vaecodec_train.checkpoint import load_model
     from vaecodec_train.config import load_config
-    from vaecodec_train.grow import grow
+    from vaecodec_train.model.checkpoint import load_model
+    from vaecodec_train.model.grow import grow
 
     settings = load_config(config)
     changed = {
@@ -146,8 +146,8 @@ def finetune(
     Example: vaecodec-train finetune train/weights/b7bfe488.safetensors --data scans/ -o runs/scans
     """
     from vaecodec.cli.files import images_in
-    from vaecodec_train.checkpoint import load_model
     from vaecodec_train.config import TrainConfig
+    from vaecodec_train.model.checkpoint import load_model
 
     start, _ = load_model(model)
     held_out = held_out or max(
@@ -226,9 +226,9 @@ def export(
 
     Example: vaecodec-train export runs/1 -o models/
     """
-    from vaecodec_train.checkpoint import load_model
     from vaecodec_train.export import export as write_model
     from vaecodec_train.export import load_crops
+    from vaecodec_train.model.checkpoint import load_model
 
     model, figures = load_model(checkpoint)
     print(
@@ -275,8 +275,8 @@ def restore(
     Example: vaecodec-train restore denoise train/weights/d02043bc.safetensors --data photos/ -o denoise.onnx
     """
     from vaecodec.model import networks
-    from vaecodec_train.checkpoint import load_model
     from vaecodec_train.data import open_dataset
+    from vaecodec_train.model.checkpoint import load_model
     from vaecodec_train.restore import TASKS, same_encoder, write
     from vaecodec_train.restore import train as adapt
 
@@ -319,10 +319,10 @@ def evaluate(
 
     Example: vaecodec-train eval runs/1 benchmarks/data/kodak
     """
-    from vaecodec_train.checkpoint import load_model
     from vaecodec_train.evaluate import compare
     from vaecodec_train.export import export as write_model
     from vaecodec_train.export import load_crops
+    from vaecodec_train.model.checkpoint import load_model
 
     with tempfile.TemporaryDirectory() as scratch:
         if model is None:

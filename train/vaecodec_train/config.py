@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaecodec.errors import VaecodecError
-from vaecodec_train.model import BLOCKS, ModelConfig
+from vaecodec_train.model.autoencoder import BLOCKS, ModelConfig
 
 CHOICES = {
     "optimizer": ("muon", "adam", "rmsprop"),

@@ -15,7 +15,7 @@ from vaecodec.errors import VaecodecError
 from vaecodec.format.container import Reader
 from vaecodec.image.files import read_image
 from vaecodec.model import networks
-from vaecodec_train.checkpoint import load_model
+from vaecodec_train.model.checkpoint import load_model
 
 QUALITIES = (1.0, 12.0, 23.0, 34.0, 45.0, 56.0, 67.0, 78.0, 89.0, 100.0)
 

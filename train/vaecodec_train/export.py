@@ -22,7 +22,7 @@ from vaecodec.format.container import SEGMENTS
 from vaecodec.model import networks
 from vaecodec_train.aware import train_entropy
 from vaecodec_train.graphs import all_graphs
-from vaecodec_train.model import LOG_SCALE_MIN, Codec
+from vaecodec_train.model.autoencoder import LOG_SCALE_MIN, Codec
 from vaecodec_train.quantize import (
     LOG_SCALE_STEP,
     SCALES,

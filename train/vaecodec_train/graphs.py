@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from vaecodec.model.networks import STEPS, group_at
-from vaecodec_train.model import GATED_LIMIT, Analysis, Codec, PlainBlock, Synthesis
+from vaecodec_train.model.autoencoder import GATED_LIMIT, Analysis, Codec, PlainBlock, Synthesis
 from vaecodec_train.quantize import LIMIT, IntegerConv, IntegerModel
 
 Array = npt.NDArray[Any]

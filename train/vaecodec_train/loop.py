@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from vaecodec.errors import VaecodecError
 from vaecodec_train import optim
-from vaecodec_train.checkpoint import save_model
 from vaecodec_train.config import TrainConfig, from_dict
 from vaecodec_train.data import Dataset, batch, held_out_crops
-from vaecodec_train.model import Codec
+from vaecodec_train.model.autoencoder import Codec
+from vaecodec_train.model.checkpoint import save_model
+from vaecodec_train.model.klt_init import klt_start
 from vaecodec_train.runlog import Log
-from vaecodec_train.start import klt_start
 
 FORMAT = "vaecodec-train 1"
 

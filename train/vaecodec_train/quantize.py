@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from vaecodec_train.model import LOG_SCALE_MAX, LOG_SCALE_MIN, STEPS, Codec
+from vaecodec_train.model.autoencoder import LOG_SCALE_MAX, LOG_SCALE_MIN, STEPS, Codec
 
 LIMIT = 2047  # activations: 12 bits with sign, exact even under TF32 multipliers
 WEIGHT_LIMIT = 2047  # measured: with 127, the lowest qualities lose 1.8 %

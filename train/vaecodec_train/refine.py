@@ -13,7 +13,14 @@ from onnx import TensorProto
 from torch import nn
 
 from vaecodec_train.graphs import Graph
-from vaecodec_train.model import GATED_LIMIT, LOG_SCALE_MAX, LOG_SCALE_MIN, STEPS, Codec, PlainBlock
+from vaecodec_train.model.autoencoder import (
+    GATED_LIMIT,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    STEPS,
+    Codec,
+    PlainBlock,
+)
 
 LEAST = 1e-7  # likelihood: the training's bound
 

@@ -21,7 +21,7 @@ from vaecodec.tasks.restore import HINTS, fill_masked
 from vaecodec_train import graphs, optim
 from vaecodec_train.config import TrainConfig
 from vaecodec_train.data import Dataset, batch, held_out_crops
-from vaecodec_train.model import Codec, Conv1x1
+from vaecodec_train.model.autoencoder import Codec, Conv1x1
 
 EMA = 0.99
 DECAY = 0.6  # the part of the time, at its end, over which the rate falls to zero

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaecodec.errors import VaecodecError
-from vaecodec_train.model import STEPS, Codec, ModelConfig
+from vaecodec_train.model.autoencoder import STEPS, Codec, ModelConfig
 
 SMALL = (
     0.02  # new connections begin near zero, so that the grown model computes what the old one did

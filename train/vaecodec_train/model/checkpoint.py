@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vaecodec.errors import VaecodecError
-from vaecodec_train.model import Codec, ModelConfig
+from vaecodec_train.model.autoencoder import Codec, ModelConfig
 
 # The first experiment's weights carry these short names.
 V0_NAMES = [

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaecodec_train.data import Pixels
-from vaecodec_train.model import Codec
+from vaecodec_train.model.autoencoder import Codec
 
 
 def principal_components(x: Tensor) -> Tensor:

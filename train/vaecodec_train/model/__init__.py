@@ -1,0 +1,1 @@
+"""The network as PyTorch modules, its start and its checkpoints."""
