@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaecodec_train.optim import orthogonal, orthogonal_bf16
+from vaecodec_train.training.muon import orthogonal, orthogonal_bf16
 
 
 @pytest.mark.parametrize("shape", [(3, 96, 384), (2, 256, 128), (1, 64, 64)])

@@ -14,10 +14,10 @@ from vaecodec.model import networks
 from vaecodec.tasks.restore import HINTS
 from vaecodec_train.cli import restore
 from vaecodec_train.config import from_dict
-from vaecodec_train.data import Dataset, open_dataset
 from vaecodec_train.model.autoencoder import Codec
 from vaecodec_train.model.checkpoint import load_model
 from vaecodec_train.restore import TASKS, Restorer, same_encoder, tensors, train, write
+from vaecodec_train.training.dataset import Dataset, open_dataset
 
 MODEL = {
     "n": 16,

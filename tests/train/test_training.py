@@ -17,13 +17,13 @@ from PIL import Image
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec_train.config import TrainConfig, from_dict, load_config
-from vaecodec_train.data import batch, open_dataset
-from vaecodec_train.loop import Trainer, losses, read_checkpoint
 from vaecodec_train.model.autoencoder import Codec
 from vaecodec_train.model.checkpoint import load_model, save_model
 from vaecodec_train.model.grow import grow
-from vaecodec_train.patterns import KINDS
-from vaecodec_train.runlog import Log, estimated_curve, read_log
+from vaecodec_train.training.dataset import batch, open_dataset
+from vaecodec_train.training.log import Log, estimated_curve, read_log
+from vaecodec_train.training.synthetic import KINDS
+from vaecodec_train.training.trainer import Trainer, losses, read_checkpoint
 
 SMALL = {
     "steps": 60,
@@ -323,9 +323,9 @@ from pathlib import Path
 import torch, torch.distributed as dist
 torch.set_num_threads(1)
 from vaecodec_train.config import from_dict
-from vaecodec_train.data import open_dataset
+from vaecodec_train.training.dataset import open_dataset
 from vaecodec_train.model.grow import grow
-from vaecodec_train.loop import Trainer
+from vaecodec_train.training.trainer import Trainer
 config = from_dict(json.loads(sys.argv[1]))
 data = open_dataset([Path(sys.argv[2])], Path(sys.argv[3]), config.patch, config.held_out, quiet=True)
 trainer = Trainer(config, data, Path(sys.argv[3]))

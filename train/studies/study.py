@@ -14,9 +14,9 @@ import torch
 
 from vaecodec_bench.bd import bd_rate
 from vaecodec_train.config import TrainConfig, from_dict
-from vaecodec_train.data import Dataset, held_out_crops, open_dataset
-from vaecodec_train.loop import Trainer
-from vaecodec_train.runlog import estimated_curve
+from vaecodec_train.training.dataset import Dataset, held_out_crops, open_dataset
+from vaecodec_train.training.log import estimated_curve
+from vaecodec_train.training.trainer import Trainer
 
 BASE: dict[str, Any] = {
     "warmup": 20,

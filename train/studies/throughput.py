@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from vaecodec_train.config import load_config
-from vaecodec_train.data import open_dataset
-from vaecodec_train.loop import Trainer
+from vaecodec_train.training.dataset import open_dataset
+from vaecodec_train.training.trainer import Trainer
 
 
 def main() -> None:

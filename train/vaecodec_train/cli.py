@@ -177,9 +177,9 @@ def train(
     minutes: float | None = None,
 ) -> None:
     """One run in the folder `output`, from its checkpoint, from the weights of `start`, or from nothing."""
-    from vaecodec_train.data import open_dataset
-    from vaecodec_train.loop import Trainer
-    from vaecodec_train.runlog import Log
+    from vaecodec_train.training.dataset import open_dataset
+    from vaecodec_train.training.log import Log
+    from vaecodec_train.training.trainer import Trainer
 
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -275,10 +275,10 @@ def restore(
     Example: vaecodec-train restore denoise train/weights/d02043bc.safetensors --data photos/ -o denoise.onnx
     """
     from vaecodec.model import networks
-    from vaecodec_train.data import open_dataset
     from vaecodec_train.model.checkpoint import load_model
     from vaecodec_train.restore import TASKS, same_encoder, write
     from vaecodec_train.restore import train as adapt
+    from vaecodec_train.training.dataset import open_dataset
 
     if task not in TASKS:
         raise typer.BadParameter(f"the task is one of {', '.join(TASKS)}, not '{task}'")

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from vaecodec.image.files import write_file
 from vaecodec.model.networks import Networks
 from vaecodec.tasks.restore import HINTS, fill_masked
-from vaecodec_train import graphs, optim
+from vaecodec_train import graphs
 from vaecodec_train.config import TrainConfig
-from vaecodec_train.data import Dataset, batch, held_out_crops
 from vaecodec_train.model.autoencoder import Codec, Conv1x1
+from vaecodec_train.training import muon
+from vaecodec_train.training.dataset import Dataset, batch, held_out_crops
 
 EMA = 0.99
 DECAY = 0.6  # the part of the time, at its end, over which the rate falls to zero
@@ -136,11 +137,11 @@ def train(
     learned = [p for p in model.parameters() if p.requires_grad]
     average = [p.detach().clone() for p in learned]
     matrices, others = (
-        [p for p in learned if optim.is_matrix(p)],
-        [p for p in learned if not optim.is_matrix(p)],
+        [p for p in learned if muon.is_matrix(p)],
+        [p for p in learned if not muon.is_matrix(p)],
     )
     optimizers = [
-        (optim.Muon(matrices, rate), rate),
+        (muon.Muon(matrices, rate), rate),
         (torch.optim.Adam(others, rate / 5), rate / 5),
     ]
     forward = torch.compile(model) if compiled else model

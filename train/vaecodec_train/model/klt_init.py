@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaecodec_train.data import Pixels
 from vaecodec_train.model.autoencoder import Codec
+from vaecodec_train.training.dataset import Pixels
 
 
 def principal_components(x: Tensor) -> Tensor:

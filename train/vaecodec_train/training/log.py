@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from rich.live import Live
 
-from vaecodec_train.data import Pixels
 from vaecodec_train.model.autoencoder import Codec
+from vaecodec_train.training.dataset import Pixels
 
 QUALITIES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0)
 EVERY = 20  # steps between lines of the log

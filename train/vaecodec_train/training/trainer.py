@@ -15,13 +15,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from vaecodec.errors import VaecodecError
-from vaecodec_train import optim
 from vaecodec_train.config import TrainConfig, from_dict
-from vaecodec_train.data import Dataset, batch, held_out_crops
 from vaecodec_train.model.autoencoder import Codec
 from vaecodec_train.model.checkpoint import save_model
 from vaecodec_train.model.klt_init import klt_start
-from vaecodec_train.runlog import Log
+from vaecodec_train.training import muon
+from vaecodec_train.training.dataset import Dataset, batch, held_out_crops
+from vaecodec_train.training.log import Log
 
 FORMAT = "vaecodec-train 1"
 
@@ -79,7 +79,7 @@ class Trainer:
         self.codec.train().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec.step_masks(config.patch // 16, config.patch // 16)
         self.ema = [p.detach().clone() for p in self.codec.parameters()]
-        self.optimizers = optim.build(self.codec, config, self.bf16)
+        self.optimizers = muon.build(self.codec, config, self.bf16)
         self.step, self.slowdown, self.seconds = 0, 1.0, 0.0
         self.clock = time.monotonic
         self.forward: nn.Module = torch.compile(self.codec) if config.compile else self.codec  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from rich.progress import track
 from vaecodec.cli.files import images_in
 from vaecodec.errors import VaecodecError
 from vaecodec_train.config import TrainConfig
-from vaecodec_train.patterns import pattern
+from vaecodec_train.training.synthetic import pattern
 
 Pixels = npt.NDArray[np.uint8]
 

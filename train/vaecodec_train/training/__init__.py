@@ -1,0 +1,1 @@
+"""The training loop, its optimizer, its data and its log."""
