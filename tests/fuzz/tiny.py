@@ -9,7 +9,7 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop
-from vaecodec_train.export import export
+from vaecodec_train.export.model_folder import export
 from vaecodec_train.model.autoencoder import Codec, ModelConfig
 
 CONFIG = ModelConfig(n=8, k=8, m=8, z=8, p=8, g_a_blocks=(1, 1), g_s_blocks=(1, 1), anchors=2)

@@ -14,11 +14,11 @@ from conftest import kodak_crop, psnr
 from integer_networks import Int64, digest
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks
-from vaecodec_train.aware import fake_quantize, train_entropy
-from vaecodec_train.export import batches, export, load_crops, shuffled
+from vaecodec_train.export.integer import plan
+from vaecodec_train.export.model_folder import batches, export, load_crops, shuffled
+from vaecodec_train.export.qat import fake_quantize, train_entropy
 from vaecodec_train.model.autoencoder import Codec, ModelConfig
 from vaecodec_train.model.checkpoint import load_model, save_model, v0_name
-from vaecodec_train.quantize import plan
 
 SMALL = ModelConfig(
     n=24,

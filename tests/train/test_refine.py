@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from conftest import kodak_crop
 from vaecodec.coding.refine import masks
+from vaecodec_train.export.onnx_refine import gradient_graph
 from vaecodec_train.model.autoencoder import Codec, ModelConfig
-from vaecodec_train.refine import gradient_graph
 
 
 @pytest.mark.parametrize("block", ["gated", "plain"])

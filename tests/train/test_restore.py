@@ -16,7 +16,7 @@ from vaecodec_train.cli import restore
 from vaecodec_train.config import from_dict
 from vaecodec_train.model.autoencoder import Codec
 from vaecodec_train.model.checkpoint import load_model
-from vaecodec_train.restore import TASKS, Restorer, same_encoder, tensors, train, write
+from vaecodec_train.restorer import TASKS, Restorer, same_encoder, tensors, train, write
 from vaecodec_train.training.dataset import Dataset, open_dataset
 
 MODEL = {

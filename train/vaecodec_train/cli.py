@@ -226,8 +226,8 @@ def export(
 
     Example: vaecodec-train export runs/1 -o models/
     """
-    from vaecodec_train.export import export as write_model
-    from vaecodec_train.export import load_crops
+    from vaecodec_train.export.model_folder import export as write_model
+    from vaecodec_train.export.model_folder import load_crops
     from vaecodec_train.model.checkpoint import load_model
 
     model, figures = load_model(checkpoint)
@@ -276,8 +276,8 @@ def restore(
     """
     from vaecodec.model import networks
     from vaecodec_train.model.checkpoint import load_model
-    from vaecodec_train.restore import TASKS, same_encoder, write
-    from vaecodec_train.restore import train as adapt
+    from vaecodec_train.restorer import TASKS, same_encoder, write
+    from vaecodec_train.restorer import train as adapt
     from vaecodec_train.training.dataset import open_dataset
 
     if task not in TASKS:
@@ -320,8 +320,8 @@ def evaluate(
     Example: vaecodec-train eval runs/1 benchmarks/data/kodak
     """
     from vaecodec_train.evaluate import compare
-    from vaecodec_train.export import export as write_model
-    from vaecodec_train.export import load_crops
+    from vaecodec_train.export.model_folder import export as write_model
+    from vaecodec_train.export.model_folder import load_crops
     from vaecodec_train.model.checkpoint import load_model
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from vaecodec.image.files import write_file
 from vaecodec.model.networks import Networks
 from vaecodec.tasks.restore import HINTS, fill_masked
-from vaecodec_train import graphs
 from vaecodec_train.config import TrainConfig
+from vaecodec_train.export.model_folder import onnx_graphs
 from vaecodec_train.model.autoencoder import Codec, Conv1x1
 from vaecodec_train.training import muon
 from vaecodec_train.training.dataset import Dataset, batch, held_out_crops
@@ -238,19 +238,19 @@ def same_encoder(codec: Codec, nets: Networks) -> bool:
 
 def write(model: Restorer, path: Path, model_id: str, figures: dict[str, Any]) -> None:
     """An ONNX graph for the runtime: y (as g_a gives it at quality 100) and the damaged image -> the restored image."""
-    g, g_s = graphs.Graph(figures["task"]), model.g_s
+    g, g_s = onnx_graphs.Graph(figures["task"]), model.g_s
     y = g.input("y", TensorProto.FLOAT, [1, g_s.stem.in_channels, "h", "w"])
     image = g.input("image", TensorProto.FLOAT, ["H", "W", model.channels])
     order = np.arange(64 * model.channels).reshape(model.channels, 64).T.reshape(-1)
-    seen = graphs.cells_of_8(g, image, model.channels)
+    seen = onnx_graphs.cells_of_8(g, image, model.channels)
     y = g.op("Div", y, g.const(model.gain_y.numpy()))
-    x = g.op("Mul", graphs.unfold(g, y, g_s), g.const(model.gain_s.numpy()))
+    x = g.op("Mul", onnx_graphs.unfold(g, y, g_s), g.const(model.gain_s.numpy()))
     x = g.op("Add", x, g.float_conv(seen, model.see, columns=order))
     for block in g_s.fine:
-        x = graphs.float_block(g, x, block)
-    kept = g.float_conv(seen, model.keep, graphs.COLOR_LAST, order, scale=255)
-    x = g.op("Add", g.float_conv(x, g_s.head, graphs.COLOR_LAST, scale=255, shift=127.5), kept)
-    g.output(graphs.pixels_of_cells(g, x), "restored", TensorProto.FLOAT, 3)
+        x = onnx_graphs.float_block(g, x, block)
+    kept = g.float_conv(seen, model.keep, onnx_graphs.COLOR_LAST, order, scale=255)
+    x = g.op("Add", g.float_conv(x, g_s.head, onnx_graphs.COLOR_LAST, scale=255, shift=127.5), kept)
+    g.output(onnx_graphs.pixels_of_cells(g, x), "restored", TensorProto.FLOAT, 3)
     stored = onnx.load_from_string(g.finish())
     onnx.helper.set_model_props(
         stored, {"model": model_id, **{name: str(value) for name, value in figures.items()}}

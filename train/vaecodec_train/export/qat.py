@@ -13,8 +13,8 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from vaecodec_train.export.integer import LIMIT, Steps, entropy_convs, integer_conv
 from vaecodec_train.model.autoencoder import Codec, ste_round
-from vaecodec_train.quantize import LIMIT, Steps, entropy_convs, integer_conv
 
 
 class OnGrid(nn.Module):

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from vaecodec.model.networks import STEPS, group_at
+from vaecodec_train.export.integer import LIMIT, IntegerConv, IntegerModel
 from vaecodec_train.model.autoencoder import GATED_LIMIT, Analysis, Codec, PlainBlock, Synthesis
-from vaecodec_train.quantize import LIMIT, IntegerConv, IntegerModel
 
 Array = npt.NDArray[Any]
 MEAN_LIMIT = 2**20

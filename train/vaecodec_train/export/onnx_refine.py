@@ -12,7 +12,7 @@ import numpy as np
 from onnx import TensorProto
 from torch import nn
 
-from vaecodec_train.graphs import Graph
+from vaecodec_train.export.onnx_graphs import Graph
 from vaecodec_train.model.autoencoder import (
     GATED_LIMIT,
     LOG_SCALE_MAX,

@@ -20,10 +20,7 @@ from vaecodec.entropy.coder import TOTAL, Coder, Ints, Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import SEGMENTS
 from vaecodec.model import networks
-from vaecodec_train.aware import train_entropy
-from vaecodec_train.graphs import all_graphs
-from vaecodec_train.model.autoencoder import LOG_SCALE_MIN, Codec
-from vaecodec_train.quantize import (
+from vaecodec_train.export.integer import (
     LOG_SCALE_STEP,
     SCALES,
     IntegerModel,
@@ -31,7 +28,10 @@ from vaecodec_train.quantize import (
     plan,
     quantize,
 )
-from vaecodec_train.refine import gradient_graph
+from vaecodec_train.export.onnx_graphs import all_graphs
+from vaecodec_train.export.onnx_refine import gradient_graph
+from vaecodec_train.export.qat import train_entropy
+from vaecodec_train.model.autoencoder import LOG_SCALE_MIN, Codec
 
 PATCH = 256
 PRIOR_WEIGHT = 100.0  # how many observed symbols the parametric table counts for

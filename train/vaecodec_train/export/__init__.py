@@ -1,0 +1,1 @@
+"""Checkpoints to model folders: integer networks, probability tables and ONNX graphs."""
