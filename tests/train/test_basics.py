@@ -12,14 +12,14 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from vaecodec.errors import FormatError, VaecodecError
-from vaecodec_train.basics import digits as mnist
-from vaecodec_train.basics.commands import app, load
-from vaecodec_train.basics.digits import Digits
-from vaecodec_train.basics.fit import fit, measure
-from vaecodec_train.basics.judge import Judge
-from vaecodec_train.basics.models import KINDS
-from vaecodec_train.basics.quantized import DigitCodec, round_trip
-from vaecodec_train.basics.tasks import Pca, auroc, few_labels, one_class, probe, purity
+from vaecodec_train.tutorial import digits as mnist
+from vaecodec_train.tutorial.commands import app, load
+from vaecodec_train.tutorial.digits import Digits
+from vaecodec_train.tutorial.fit import fit, measure
+from vaecodec_train.tutorial.judge import Judge
+from vaecodec_train.tutorial.models import KINDS
+from vaecodec_train.tutorial.quantized import DigitCodec, round_trip
+from vaecodec_train.tutorial.tasks import Pca, auroc, few_labels, one_class, probe, purity
 
 
 def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaecodec.errors import VaecodecError
-from vaecodec_train.basics.commands import app as basics
+from vaecodec_train.tutorial.commands import app as basics
 
 if TYPE_CHECKING:
     from vaecodec_train.config import TrainConfig

@@ -6,10 +6,10 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from vaecodec_bench.anomalies import auroc
-from vaecodec_train.basics.digits import Digits
-from vaecodec_train.basics.fit import fit
-from vaecodec_train.basics.judge import accuracy, train_classifier
-from vaecodec_train.basics.models import Autoencoder, ConvolutionalAutoencoder
+from vaecodec_train.tutorial.digits import Digits
+from vaecodec_train.tutorial.fit import fit
+from vaecodec_train.tutorial.judge import accuracy, train_classifier
+from vaecodec_train.tutorial.models import Autoencoder, ConvolutionalAutoencoder
 
 
 class Pca:

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaecodec_train.basics.digits import Digits
-from vaecodec_train.basics.fit import BATCH
+from vaecodec_train.tutorial.digits import Digits
+from vaecodec_train.tutorial.fit import BATCH
 
 
 class Classifier(nn.Module):

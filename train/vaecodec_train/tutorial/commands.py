@@ -9,7 +9,7 @@ import typer
 from vaecodec.errors import VaecodecError
 
 if TYPE_CHECKING:
-    from vaecodec_train.basics.models import Autoencoder
+    from vaecodec_train.tutorial.models import Autoencoder
 
 app = typer.Typer(
     no_args_is_help=True, help="Small autoencoders of MNIST digits, from first principles."
@@ -67,12 +67,12 @@ def train(kind: str, data: Path, output: Path, epochs: int, seed: int) -> None:
     """Train a model of this kind, measure it, draw pictures."""
     import torch
 
-    from vaecodec_train.basics import digits as mnist
-    from vaecodec_train.basics.fit import fit, measure, psnr
-    from vaecodec_train.basics.judge import Judge
-    from vaecodec_train.basics.models import KINDS
-    from vaecodec_train.basics.pictures import draw
-    from vaecodec_train.basics.tasks import Pca
+    from vaecodec_train.tutorial import digits as mnist
+    from vaecodec_train.tutorial.fit import fit, measure, psnr
+    from vaecodec_train.tutorial.judge import Judge
+    from vaecodec_train.tutorial.models import KINDS
+    from vaecodec_train.tutorial.pictures import draw
+    from vaecodec_train.tutorial.tasks import Pca
 
     digits = mnist.load(data)
     prepare(output)
@@ -124,10 +124,10 @@ def quantized(
     """
     import torch
 
-    from vaecodec_train.basics import digits as mnist
-    from vaecodec_train.basics.fit import fit
-    from vaecodec_train.basics.pictures import grid
-    from vaecodec_train.basics.quantized import DigitCodec, peers, round_trip
+    from vaecodec_train.tutorial import digits as mnist
+    from vaecodec_train.tutorial.fit import fit
+    from vaecodec_train.tutorial.pictures import grid
+    from vaecodec_train.tutorial.quantized import DigitCodec, peers, round_trip
 
     digits = mnist.load(data)
     prepare(output)
@@ -175,8 +175,8 @@ def oneclass(
     """
     from rich.progress import track
 
-    from vaecodec_train.basics import digits as mnist
-    from vaecodec_train.basics.tasks import one_class
+    from vaecodec_train.tutorial import digits as mnist
+    from vaecodec_train.tutorial.tasks import one_class
 
     digits = mnist.load(data)
     prepare(output)
@@ -201,8 +201,8 @@ def probe(trained: Trained, data: Data, output: Output) -> None:
 
     Example: vaecodec-train basics probe runs/vae --data mnist/ -o runs/probe
     """
-    from vaecodec_train.basics import digits as mnist
-    from vaecodec_train.basics import tasks
+    from vaecodec_train.tutorial import digits as mnist
+    from vaecodec_train.tutorial import tasks
 
     digits, model = mnist.load(data), load(trained)
     prepare(output)
@@ -242,7 +242,7 @@ def load(folder: Path) -> "Autoencoder":
 
     import torch
 
-    from vaecodec_train.basics.models import KINDS
+    from vaecodec_train.tutorial.models import KINDS
 
     path = folder / "model.pt"
     try:

@@ -10,7 +10,7 @@ from pytorch_msssim import ssim
 from rich.progress import track
 from torch import Tensor, nn
 
-from vaecodec_train.basics.models import Autoencoder
+from vaecodec_train.tutorial.models import Autoencoder
 
 BATCH = 128
 RATE = 0.001

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from vaecodec.entropy.coder import Decoder, Encoder, Tables
 from vaecodec.errors import FormatError, VaecodecError
-from vaecodec_train.basics.fit import psnr
-from vaecodec_train.basics.models import PIXELS, VariationalAutoencoder, layers
 from vaecodec_train.export.model_folder import to_frequencies
+from vaecodec_train.tutorial.fit import psnr
+from vaecodec_train.tutorial.models import PIXELS, VariationalAutoencoder, layers
 
 MAGIC, HEAD = b"digits01", struct.Struct("<8sII")  # number of digits, CRC-32 of the latents
 

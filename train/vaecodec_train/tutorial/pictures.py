@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaecodec_train.basics.models import Autoencoder
+from vaecodec_train.tutorial.models import Autoencoder
 
 ENLARGED = 2
 
