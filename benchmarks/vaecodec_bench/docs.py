@@ -8,11 +8,11 @@ from typing import Any
 
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import results
-from vaecodec_bench.codecs import OURS
 from vaecodec_bench.metrics import METRICS
+from vaecodec_bench.peers import OURS
+from vaecodec_bench.quality import make_folder, percent, write
 from vaecodec_bench.report import read_json
 from vaecodec_bench.results import ANCHORS, Results
-from vaecodec_bench.run import make_folder, percent, write
 from vaecodec_bench.speed import spread
 
 WAYS = ("encode", "decode")

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import results
-from vaecodec_bench.bd import Curve, bd_rate
-from vaecodec_bench.codecs import EFFORTS, OURS
+from vaecodec_bench.bd_rate import Curve, bd_rate
 from vaecodec_bench.metrics import METRICS
+from vaecodec_bench.peers import EFFORTS, OURS
 from vaecodec_bench.published import curves_for
+from vaecodec_bench.quality import percent, write
 from vaecodec_bench.results import Results
-from vaecodec_bench.run import percent, write
 
 COLORS = (
     "#e6194b",

@@ -15,7 +15,7 @@ from PIL import Image
 
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import launch
-from vaecodec_bench.codecs import OURS
+from vaecodec_bench.peers import OURS
 
 MEGAPIXELS = (0.1, 0.4, 1.6, 6.0, 24.0)
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaecodec_bench.bd import Curve
+from vaecodec_bench.bd_rate import Curve
 
 FOLDER = (
     Path(__file__).parents[1] / "data" / "published"

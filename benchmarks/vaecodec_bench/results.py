@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from vaecodec.errors import VaecodecError
-from vaecodec_bench.bd import Curve, bd_rate
+from vaecodec_bench.bd_rate import Curve, bd_rate
 from vaecodec_bench.metrics import METRICS
 
 ANCHORS = ("JPEG", "AVIF")

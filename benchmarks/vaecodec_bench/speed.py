@@ -18,9 +18,9 @@ from vaecodec.cli.files import complain, images_in
 from vaecodec.coding.tile_pool import cores
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import plot, processes
-from vaecodec_bench.codecs import OURS, Codec, available
+from vaecodec_bench.peers import OURS, Codec, available
 from vaecodec_bench.processes import quartiles
-from vaecodec_bench.run import make_folder, read_rgb, write
+from vaecodec_bench.quality import make_folder, read_rgb, write
 
 PICTURES = 3
 SLOW = 20.0  # seconds that a slow codec may take in all, though never fewer than 3 rounds
@@ -81,7 +81,7 @@ def run(
                     images[0], model, Path(scratch), max(2, rounds // 4), fail, advance
                 )
         try:
-            from vaecodec_bench.macs import peak_share
+            from vaecodec_bench.arithmetic import peak_share
 
             advance("share of the peak")
             results["peak"] = peak_share(images[0], model, threads)

@@ -22,7 +22,7 @@ from vaecodec.tasks.sample import interpolate, sample
 from vaecodec.tasks.score import heat_map, score
 from vaecodec_bench import anomalies, duplicates, restoration
 from vaecodec_bench.docs import rewrite, table
-from vaecodec_bench.run import make_folder, write
+from vaecodec_bench.quality import make_folder, write
 
 PICTURES = (
     "samples.png",

@@ -12,9 +12,9 @@ import vaecodec
 from vaecodec.cli.files import complain
 from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
-from vaecodec_bench.codecs import EFFORTS, OURS, Codec, available
+from vaecodec_bench.peers import EFFORTS, OURS, Codec, available
+from vaecodec_bench.quality import make_folder, read_rgb, write
 from vaecodec_bench.results import Results
-from vaecodec_bench.run import make_folder, read_rgb, write
 
 RATES = (0.25, 0.5, 1.0)  # bits per pixel
 SIDE = 1024  # pixels; of larger pictures the page holds the middle

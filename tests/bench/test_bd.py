@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vaecodec_bench.bd import Curve, bd_rate
+from vaecodec_bench.bd_rate import Curve, bd_rate
 
 ANCHOR: Curve = [(0.1, 27.1), (0.25, 30.2), (0.5, 33.0), (1.1, 36.9), (2.0, 40.3)]
 TEST: Curve = [(0.08, 27.9), (0.2, 30.6), (0.45, 33.9), (0.9, 37.0), (1.9, 41.2)]

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import vaecodec_bench.run
+import vaecodec_bench.quality
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
-from vaecodec_bench import codecs, results
-from vaecodec_bench.codecs import OURS, SLOW, Codec
-from vaecodec_bench.command import bench
-from vaecodec_bench.run import run
+from vaecodec_bench import peers, results
+from vaecodec_bench.cli import bench
+from vaecodec_bench.peers import OURS, SLOW, Codec
+from vaecodec_bench.quality import run
 
 Peers = Callable[..., None]
 
@@ -48,7 +48,7 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
     """Have only these peers, each with few qualities."""
 
     def use(*wanted: Codec) -> None:
-        monkeypatch.delitem(codecs.EFFORTS, SLOW)
+        monkeypatch.delitem(peers.EFFORTS, SLOW)
         monkeypatch.setattr(
             codecs, "PEERS", tuple(replace(c, qualities=c.qualities[1::2]) for c in wanted)
         )
@@ -58,7 +58,7 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
 
 @pytest.fixture
 def jpeg() -> Codec:
-    return next(codec for codec in codecs.PEERS if codec.name == "JPEG")
+    return next(codec for codec in peers.PEERS if codec.name == "JPEG")
 
 
 def test_every_number_is_that_of_a_file(
@@ -111,7 +111,7 @@ def test_every_number_is_that_of_a_file(
 def test_processes_give_the_same_results(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jpeg: Codec
 ) -> None:
-    monkeypatch.delitem(codecs.EFFORTS, SLOW)
+    monkeypatch.delitem(peers.EFFORTS, SLOW)
     monkeypatch.setattr(
         codecs, "PEERS", (jpeg,)
     )  # as other processes, which are not patched, have it too
@@ -172,7 +172,7 @@ def test_a_missing_peer_and_a_missing_metric(
     def find(name: str, *_: object) -> None:
         assert name in ("pillow_jxl", "torch")
 
-    jxl = next(codec for codec in codecs.PEERS if codec.name == "JPEG XL")
+    jxl = next(codec for codec in peers.PEERS if codec.name == "JPEG XL")
     peers(jpeg, jxl)
     monkeypatch.setattr("importlib.util.find_spec", find)
     found = run(folder, tmp_path / "report", None, 1, "psnr,ms-ssim")
@@ -194,14 +194,14 @@ def test_an_interrupt_keeps_what_was_measured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     peers(jpeg)
-    measure = vaecodec_bench.run.measure_pair
+    measure = vaecodec_bench.quality.measure_pair
 
     def stop(codec: Codec, path: Path, names: list[str]) -> list[results.Sample]:
         if path.name == "c.webp" and codec.name == "JPEG":
             raise KeyboardInterrupt
         return measure(codec, path, names)
 
-    monkeypatch.setattr(vaecodec_bench.run, "measure_pair", stop)
+    monkeypatch.setattr(vaecodec_bench.quality, "measure_pair", stop)
     assert not bench(folder, tmp_path / "report", None, 1, "psnr", 1, False)
     found = results.read(tmp_path / "report" / "results.json")
     assert (
@@ -216,13 +216,13 @@ def test_resuming_measures_only_what_is_missing_or_changed(
     folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str]] = []
-    measure = vaecodec_bench.run.measure_pair
+    measure = vaecodec_bench.quality.measure_pair
 
     def note(codec: Codec, path: Path, names: list[str]) -> list[results.Sample]:
         asked.append((codec.name, path.name))
         return measure(codec, path, names)
 
-    monkeypatch.setattr(vaecodec_bench.run, "measure_pair", note)
+    monkeypatch.setattr(vaecodec_bench.quality, "measure_pair", note)
     out = tmp_path / "report"
     peers(jpeg)
     first = run(folder, out, None, 1, "psnr", resume=True)  # there is nothing to keep
@@ -256,7 +256,7 @@ def test_plain_colours_have_no_bd_rate_but_a_report(
 
 def test_every_installed_peer(tmp_path: Path) -> None:
     """Each codes a picture whose sides are odd, better at its highest quality, into a larger file."""
-    found, _, missing = codecs.available(None)
+    found, _, missing = peers.available(None)
     assert missing == {}, "the extra test installs all of them"
     assert len(found) == 13
     image = kodak_crop(23, 177, 129)

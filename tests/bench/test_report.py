@@ -11,8 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from conftest import kodak_crop
-from vaecodec_bench import codecs, report, results
-from vaecodec_bench.command import bench
+from vaecodec_bench import peers, report, results
+from vaecodec_bench.cli import bench
 from vaecodec_bench.speed import run as run_speed
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -40,9 +40,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     kodak_crop(5, 176, 192).save(folder / "<b onload=alert(1)><script>.png")
     place = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(codecs.EFFORTS, codecs.SLOW)
+        patch.delitem(peers.EFFORTS, peers.SLOW)
         patch.setattr(
-            codecs, "PEERS", tuple(peer for peer in codecs.PEERS if peer.name in ("JPEG", "WebP"))
+            codecs, "PEERS", tuple(peer for peer in peers.PEERS if peer.name in ("JPEG", "WebP"))
         )
         assert bench(folder, place, None, 1, "psnr,ms-ssim,ssimulacra2", 2, False)
         assert run_speed(folder, place, None, 2, rounds=2, large=False) == 0

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks
-from vaecodec_bench import codecs, docs, macs, processes, speed
+from vaecodec_bench import arithmetic, docs, peers, processes, speed
 from vaecodec_bench.processes import launched, quartiles, tiled
 
 
@@ -45,18 +45,20 @@ def test_multiplications_are_those_of_the_layers(tmp_path: Path) -> None:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
         tmp_path / "g.onnx",
     )
-    assert macs._macs(tmp_path / "g.onnx") == 16 * 16 * 8 * 4 * 9 + 8 * 8 * 8 * 9 + 8 * 8 * 8 * 5
+    assert (
+        arithmetic._macs(tmp_path / "g.onnx") == 16 * 16 * 8 * 4 * 9 + 8 * 8 * 8 * 9 + 8 * 8 * 8 * 5
+    )
 
 
 def test_multiplications_of_the_shipped_model() -> None:
-    count = macs.kmac_per_pixel(networks.load().folder)
+    count = arithmetic.kmac_per_pixel(networks.load().folder)
     assert set(count) == set(networks.GRAPHS) and all(value > 0 for value in count.values())
     assert count["g_s"] > count["h_s"] > count["h_a"] / 4
     assert count["context_1"] == count["context_2"] == count["context_3"]
 
 
 def test_the_share_of_the_peak() -> None:
-    share = macs.peak_share(kodak_crop(5, 384, 256), None, 1, rounds=3)["share"]
+    share = arithmetic.peak_share(kodak_crop(5, 384, 256), None, 1, rounds=3)["share"]
     assert set(share) == {"decode", "g_s"} and all(
         value > 0 for part in share.values() for value in part
     )
@@ -120,7 +122,7 @@ def test_a_codec_that_fails_is_named_and_left_out(monkeypatch: pytest.MonkeyPatc
     def fail(*_: object) -> bytes:
         raise RuntimeError("no")
 
-    ours = codecs.vaecodec_codec(codecs.OURS, networks.default_model())
+    ours = peers.vaecodec_codec(peers.OURS, networks.default_model())
     complaints: list[str] = []
     images = [kodak_crop(5, 64, 64), kodak_crop(19, 96, 64)]
     found = speed.warm(

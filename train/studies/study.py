@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vaecodec_bench.bd import bd_rate
+from vaecodec_bench.bd_rate import bd_rate
 from vaecodec_train.config import TrainConfig, from_dict
 from vaecodec_train.training.dataset import Dataset, held_out_crops, open_dataset
 from vaecodec_train.training.log import estimated_curve

@@ -329,7 +329,7 @@ def bench(
     Example: vaecodec bench benchmarks/data/kodak -o report/
     """
     try:
-        from vaecodec_bench.command import bench as run_bench
+        from vaecodec_bench.cli import bench as run_bench
     except ModuleNotFoundError as error:
         raise VaecodecError(
             f"bench needs the package {error.name}: pip install '.[bench]'"

@@ -22,7 +22,7 @@ from vaecodec.coding.tile_pool import cores
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import read_image, write_file
 from vaecodec_bench import metrics, results
-from vaecodec_bench.codecs import Codec, available, named
+from vaecodec_bench.peers import Codec, available, named
 from vaecodec_bench.results import Results, Sample
 
 

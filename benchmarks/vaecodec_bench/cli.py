@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vaecodec.errors import VaecodecError
-from vaecodec_bench import plot, report, run, speed, viewer
+from vaecodec_bench import plot, quality, report, speed, viewer
 
 
 def bench(
@@ -29,8 +29,8 @@ def bench(
     if only_speed:
         well = not speed.run(folder, out, model, jobs)
     else:
-        found = run.run(folder, out, model, jobs, metrics, resume)
-        run.show(found)
+        found = quality.run(folder, out, model, jobs, metrics, resume)
+        quality.show(found)
         plot.write_diagrams(found, out)
         well = not (found.failures or found.interrupted)
         well &= not viewer.write_pictures(
