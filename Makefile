@@ -19,7 +19,7 @@ test: $(TEST_READY)
 bench: $(TEST_READY)
 	$(BIN)/vaecodec bench benchmarks/data/kodak -o report
 	$(BIN)/vaecodec bench benchmarks/data/kodak -o report --speed
-	$(BIN)/python -m vaecodec_bench.docs report .
+	$(BIN)/python -m vaecodec_bench.report.markdown report .
 
 cross: $(TEST_READY)
 	tests/cross/run.sh

@@ -5,7 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from vaecodec.errors import VaecodecError
-from vaecodec_bench import plot, quality, report, speed, viewer
+from vaecodec_bench import quality, speed
+from vaecodec_bench.report import page, plot, viewer
 
 
 def bench(
@@ -36,6 +37,6 @@ def bench(
         well &= not viewer.write_pictures(
             folder, out, found, model, 0 if found.interrupted else pictures
         )
-    page = report.write_page(out)
+    page = page.write_page(out)
     Console(highlight=False).print(f"The report: {page}", soft_wrap=True)
     return well

@@ -17,10 +17,11 @@ from rich.table import Column, Table
 from vaecodec.cli.files import complain, images_in
 from vaecodec.coding.tile_pool import cores
 from vaecodec.errors import VaecodecError
-from vaecodec_bench import plot, processes
+from vaecodec_bench import processes
 from vaecodec_bench.peers import OURS, Codec, available
 from vaecodec_bench.processes import quartiles
 from vaecodec_bench.quality import make_folder, read_rgb, write
+from vaecodec_bench.report import plot
 
 PICTURES = 3
 SLOW = 20.0  # seconds that a slow codec may take in all, though never fewer than 3 rounds

@@ -21,8 +21,8 @@ from vaecodec.tasks.restore import HINTS
 from vaecodec.tasks.sample import interpolate, sample
 from vaecodec.tasks.score import heat_map, score
 from vaecodec_bench import anomalies, duplicates, restoration
-from vaecodec_bench.docs import rewrite, table
 from vaecodec_bench.quality import make_folder, write
+from vaecodec_bench.report.markdown import rewrite, table
 
 PICTURES = (
     "samples.png",

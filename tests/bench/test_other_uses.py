@@ -8,7 +8,8 @@ import pytest
 
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
-from vaecodec_bench import anomalies, docs, duplicates, restoration, uses
+from vaecodec_bench import anomalies, duplicates, restoration, uses
+from vaecodec_bench.report import markdown
 
 
 def test_auroc() -> None:
@@ -48,7 +49,7 @@ def test_all_of_it(
     folder.mkdir()
     (checkout / "docs").mkdir(parents=True)
     page = checkout / "docs" / "USES.md"
-    page.write_text(f"Before\n\n{docs.BEGIN}\n\nold\n\n{docs.END}\n\nAfter\n")
+    page.write_text(f"Before\n\n{markdown.BEGIN}\n\nold\n\n{markdown.END}\n\nAfter\n")
     for n in (1, 5, 23):
         kodak_crop(n, 408, 394).save(folder / f"{n}.png")
     monkeypatch.setattr(duplicates, "REPEATS", 1)

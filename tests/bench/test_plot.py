@@ -10,9 +10,10 @@ from PIL import Image
 
 from vaecodec.cli.app import main
 from vaecodec.errors import VaecodecError
-from vaecodec_bench import plot, results
+from vaecodec_bench import results
 from vaecodec_bench.peers import OURS, SLOW
 from vaecodec_bench.published import KODAK, curves_for
+from vaecodec_bench.report import plot
 from vaecodec_bench.results import Results, Sample
 
 

@@ -11,8 +11,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from conftest import kodak_crop
-from vaecodec_bench import peers, report, results
+from vaecodec_bench import peers, results
 from vaecodec_bench.cli import bench
+from vaecodec_bench.report import page
 from vaecodec_bench.speed import run as run_speed
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -46,7 +47,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         )
         assert bench(folder, place, None, 1, "psnr,ms-ssim,ssimulacra2", 2, False)
         assert run_speed(folder, place, None, 2, rounds=2, large=False) == 0
-        report.write_page(place)
+        page.write_page(place)
     yield place
 
 

@@ -13,8 +13,9 @@ from onnx import TensorProto, helper
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks
-from vaecodec_bench import arithmetic, docs, peers, processes, speed
+from vaecodec_bench import arithmetic, peers, processes, speed
 from vaecodec_bench.processes import launched, quartiles, tiled
+from vaecodec_bench.report import markdown
 
 
 def test_multiplications_are_those_of_the_layers(tmp_path: Path) -> None:
@@ -156,7 +157,8 @@ def test_quartiles() -> None:
 def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
     from test_plot import made_up
 
-    from vaecodec_bench import plot, results
+    from vaecodec_bench import results
+    from vaecodec_bench.report import plot
 
     out, place = tmp_path / "report", tmp_path / "checkout"
     for folder in (out, place / "docs"):
@@ -170,13 +172,13 @@ def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
     (out / "speed.png").write_bytes(b"picture")
     pages = place / "README.md", place / "docs" / "BENCHMARKS.md"
     for page in pages:
-        page.write_text(f"before\n\n{docs.BEGIN}\nold\n{docs.END}\n\nafter\n")
+        page.write_text(f"before\n\n{markdown.BEGIN}\nold\n{markdown.END}\n\nafter\n")
     for _ in range(2):  # the second time finds what the first one wrote
-        docs.update(out, place)
+        markdown.update(out, place)
         for page in pages:
             text = page.read_text()
-            assert text.startswith(f"before\n\n{docs.BEGIN}\n")
-            assert text.endswith(f"{docs.END}\n\nafter\n") and "old" not in text
+            assert text.startswith(f"before\n\n{markdown.BEGIN}\n")
+            assert text.endswith(f"{markdown.END}\n\nafter\n") and "old" not in text
         assert (
             "| JPEG | – | 0.5 | 0.5 |" in pages[0].read_text()
             and "| AVIF | +10.0 % | – | – |" in pages[0].read_text()
@@ -190,4 +192,4 @@ def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
         ).read_bytes()
     page.write_text("no marks")
     with pytest.raises(VaecodecError, match=r"BENCHMARKS\.md: cannot be read, or lacks the marks"):
-        docs.update(out, place)
+        markdown.update(out, place)

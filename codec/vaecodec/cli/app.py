@@ -357,7 +357,7 @@ def plot(
     Example: vaecodec plot mine/results.json theirs/results.json -o rd.png
     """
     try:
-        from vaecodec_bench.plot import overlay
+        from vaecodec_bench.report.plot import overlay
     except ModuleNotFoundError as error:
         raise VaecodecError(
             f"plot needs the package {error.name}: pip install '.[bench]'"

@@ -11,11 +11,11 @@ from vaecodec_bench import results
 from vaecodec_bench.bd_rate import bd_rate
 from vaecodec_bench.metrics import METRICS
 from vaecodec_bench.peers import OURS
-from vaecodec_bench.plot import COLORS, lines_of
 from vaecodec_bench.published import curves_for
 from vaecodec_bench.quality import write
+from vaecodec_bench.report.plot import COLORS, lines_of
+from vaecodec_bench.report.viewer import SHOWN
 from vaecodec_bench.results import Results
-from vaecodec_bench.viewer import SHOWN
 
 PAGE = Path(__file__).parent / "page"
 

@@ -1,4 +1,4 @@
-"""Rewrites the generated parts of README.md and docs/BENCHMARKS.md: python -m vaecodec_bench.docs REPORT CHECKOUT."""
+"""Rewrites the generated parts of README.md and docs/BENCHMARKS.md: python -m vaecodec_bench.report.markdown REPORT CHECKOUT."""
 
 import statistics
 import sys
@@ -11,7 +11,7 @@ from vaecodec_bench import results
 from vaecodec_bench.metrics import METRICS
 from vaecodec_bench.peers import OURS
 from vaecodec_bench.quality import make_folder, percent, write
-from vaecodec_bench.report import read_json
+from vaecodec_bench.report.page import read_json
 from vaecodec_bench.results import ANCHORS, Results
 from vaecodec_bench.speed import spread
 
