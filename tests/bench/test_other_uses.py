@@ -8,8 +8,8 @@ import pytest
 
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
-from vaecodec_bench import anomalies, duplicates, restoration, uses
 from vaecodec_bench.report import markdown
+from vaecodec_bench.tasks import anomalies, document, near_duplicates, restoration
 
 
 def test_auroc() -> None:
@@ -18,8 +18,10 @@ def test_auroc() -> None:
 
 
 def test_recall() -> None:
-    assert duplicates.recall(np.array([[0.0, 1], [1, 0]], np.float32)) == 1
-    assert duplicates.recall(np.array([[0.0, 1], [1, 1]], np.float32)) == 0.5  # a tie is a miss
+    assert near_duplicates.recall(np.array([[0.0, 1], [1, 0]], np.float32)) == 1
+    assert (
+        near_duplicates.recall(np.array([[0.0, 1], [1, 1]], np.float32)) == 0.5
+    )  # a tie is a miss
 
 
 @pytest.mark.parametrize("damage", anomalies.DAMAGES)
@@ -52,16 +54,16 @@ def test_all_of_it(
     page.write_text(f"Before\n\n{markdown.BEGIN}\n\nold\n\n{markdown.END}\n\nAfter\n")
     for n in (1, 5, 23):
         kodak_crop(n, 408, 394).save(folder / f"{n}.png")
-    monkeypatch.setattr(duplicates, "REPEATS", 1)
-    few = {name: duplicates.CHANGES[name] for name in ("half the size", "JPEG of quality 50")}
-    monkeypatch.setattr(duplicates, "CHANGES", few)
+    monkeypatch.setattr(near_duplicates, "REPEATS", 1)
+    few = {name: near_duplicates.CHANGES[name] for name in ("half the size", "JPEG of quality 50")}
+    monkeypatch.setattr(near_duplicates, "CHANGES", few)
     some = {
         name: anomalies.DAMAGES[name]
         for name in ("noise of 25 grey levels", "blocks of such noise")
     }
     monkeypatch.setattr(anomalies, "DAMAGES", some)
-    uses.main(folder, out, checkout)
-    found = json.loads((out / "uses.json").read_text())
+    document.main(folder, out, checkout)
+    found = json.loads((out / "document.json").read_text())
     assert found["images"] == 3 and set(found["duplicates"]) == set(few)
     assert found["duplicates"]["JPEG of quality 50"]["features"] == 1
     assert found["anomalies"]["pictures"]["noise of 25 grey levels"]["unexpected bits"] == 1
@@ -79,14 +81,16 @@ def test_all_of_it(
         and "old" not in text
         and "perceptual hash" in text
     )
-    assert all((checkout / "docs" / "uses" / name).stat().st_size > 1000 for name in uses.PICTURES)
+    assert all(
+        (checkout / "docs" / "uses" / name).stat().st_size > 1000 for name in document.PICTURES
+    )
     assert "Recall at 1" in capsys.readouterr().out
 
 
 def test_a_single_picture_is_too_few(tmp_path: Path) -> None:
     kodak_crop(1, 64, 64).save(tmp_path / "one.png")
     with pytest.raises(VaecodecError, match="single picture"):
-        uses.main(tmp_path, tmp_path / "out", None)
+        document.main(tmp_path, tmp_path / "out", None)
 
 
 def test_noise_is_that_of_the_task(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
-from vaecodec_bench.anomalies import auroc
+from vaecodec_bench.tasks.anomalies import auroc
 from vaecodec_train.tutorial.digits import Digits
 from vaecodec_train.tutorial.fit import fit
 from vaecodec_train.tutorial.judge import accuracy, train_classifier

@@ -1,4 +1,4 @@
-"""Measures what docs/USES.md says of photographs: python -m vaecodec_bench.uses IMAGES OUT [CHECKOUT]
+"""Measures what docs/USES.md says of photographs: python -m vaecodec_bench.tasks.document IMAGES OUT [CHECKOUT]
 
 OUT gets uses.json, the restored pictures and those of the document; CHECKOUT's document is rewritten.
 """
@@ -20,9 +20,9 @@ from vaecodec.model import networks
 from vaecodec.tasks.restore import HINTS
 from vaecodec.tasks.sample import interpolate, sample
 from vaecodec.tasks.score import heat_map, score
-from vaecodec_bench import anomalies, duplicates, restoration
 from vaecodec_bench.quality import make_folder, write
 from vaecodec_bench.report.markdown import rewrite, table
+from vaecodec_bench.tasks import anomalies, near_duplicates, restoration
 
 PICTURES = (
     "samples.png",
@@ -137,8 +137,8 @@ def main(folder: Path, out: Path, checkout: Path | None) -> None:
         "images": len(pictures),
         "model": networks.load().id,
         "restored": restoration.measure(names, out),
-        "duplicates": duplicates.measure(pictures),
-        "seconds": duplicates.speed(pictures[:8]),
+        "duplicates": near_duplicates.measure(pictures),
+        "seconds": near_duplicates.speed(pictures[:8]),
         "anomalies": anomalies.measure([np.asarray(p) for p in pictures]),
     }
     triptychs(last, len(pictures) - 1, out)

@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from vaecodec.coding.targets import psnr
 from vaecodec.image.files import read_image, read_picture
 from vaecodec.tasks.restore import HINTS, fill_masked, restore
-from vaecodec_bench.anomalies import noisy
+from vaecodec_bench.tasks.anomalies import noisy
 
 Pixels = npt.NDArray[np.uint8]
 SIGMA, MISSING, BLOCK = 25, 0.2, 16
