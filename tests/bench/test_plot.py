@@ -12,7 +12,7 @@ from vaecodec.cli.app import main
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import results
 from vaecodec_bench.peers import OURS, SLOW
-from vaecodec_bench.published import KODAK, curves_for
+from vaecodec_bench.published.curves import KODAK, curves_for
 from vaecodec_bench.report import plot
 from vaecodec_bench.results import Results, Sample
 

@@ -11,7 +11,7 @@ from vaecodec_bench import results
 from vaecodec_bench.bd_rate import bd_rate
 from vaecodec_bench.metrics import METRICS
 from vaecodec_bench.peers import OURS
-from vaecodec_bench.published import curves_for
+from vaecodec_bench.published.curves import curves_for
 from vaecodec_bench.quality import write
 from vaecodec_bench.report.plot import COLORS, lines_of
 from vaecodec_bench.report.viewer import SHOWN

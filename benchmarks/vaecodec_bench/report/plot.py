@@ -14,7 +14,7 @@ from vaecodec_bench import results
 from vaecodec_bench.bd_rate import Curve, bd_rate
 from vaecodec_bench.metrics import METRICS
 from vaecodec_bench.peers import EFFORTS, OURS
-from vaecodec_bench.published import curves_for
+from vaecodec_bench.published.curves import curves_for
 from vaecodec_bench.quality import percent, write
 from vaecodec_bench.results import Results
 
