@@ -37,6 +37,6 @@ def bench(
         well &= not viewer.write_pictures(
             folder, out, found, model, 0 if found.interrupted else pictures
         )
-    page = page.write_page(out)
-    Console(highlight=False).print(f"The report: {page}", soft_wrap=True)
+    report = page.write_page(out)
+    Console(highlight=False).print(f"The report: {report}", soft_wrap=True)
     return well

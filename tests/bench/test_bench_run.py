@@ -44,13 +44,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
+def few_peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
     """Have only these peers, each with few qualities."""
 
     def use(*wanted: Codec) -> None:
         monkeypatch.delitem(peers.EFFORTS, SLOW)
         monkeypatch.setattr(
-            codecs, "PEERS", tuple(replace(c, qualities=c.qualities[1::2]) for c in wanted)
+            peers, "PEERS", tuple(replace(c, qualities=c.qualities[1::2]) for c in wanted)
         )
 
     return use
@@ -62,9 +62,9 @@ def jpeg() -> Codec:
 
 
 def test_every_number_is_that_of_a_file(
-    folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Codec, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    peers(jpeg)
+    few_peers(jpeg)
     found = run(folder, tmp_path / "deep" / "report", None, 1, "psnr")
     assert "b.jpg: not an image that can be read" in capsys.readouterr().err
     assert found.failures == [("", "b.jpg", "not an image that can be read")]
@@ -113,7 +113,7 @@ def test_processes_give_the_same_results(
 ) -> None:
     monkeypatch.delitem(peers.EFFORTS, SLOW)
     monkeypatch.setattr(
-        codecs, "PEERS", (jpeg,)
+        peers, "PEERS", (jpeg,)
     )  # as other processes, which are not patched, have it too
     one = run(folder, tmp_path / "one", None, 1, "psnr")
     two = run(folder, tmp_path / "two", None, 2, "psnr")
@@ -121,14 +121,14 @@ def test_processes_give_the_same_results(
 
 
 def test_a_codec_that_fails_on_one_image(
-    folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Codec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def encode(image: Image.Image, quality: float, threads: int) -> bytes:
         if image.width == 96 and quality > 50:
             raise RuntimeError("too wide")
         return jpeg.encode(image, quality, threads)
 
-    peers(jpeg, replace(jpeg, name="narrow", encode=encode))
+    few_peers(jpeg, replace(jpeg, name="narrow", encode=encode))
     (folder / "b.jpg").unlink()
     out = tmp_path / "report"
     assert not bench(folder, out, None, 1, "psnr", 1, False)
@@ -149,9 +149,11 @@ def test_a_codec_that_fails_on_one_image(
 
 
 def test_a_codec_that_changes_the_size(
-    folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec
+    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Codec
 ) -> None:
-    peers(replace(jpeg, decode=lambda data, threads: jpeg.decode(data, threads).crop((0, 0, 1, 1))))
+    few_peers(
+        replace(jpeg, decode=lambda data, threads: jpeg.decode(data, threads).crop((0, 0, 1, 1)))
+    )
     found = run(folder, tmp_path / "report", None, 1, "psnr")
     assert (
         "JPEG",
@@ -164,7 +166,7 @@ def test_a_codec_that_changes_the_size(
 def test_a_missing_peer_and_a_missing_metric(
     folder: Path,
     tmp_path: Path,
-    peers: Peers,
+    few_peers: Peers,
     jpeg: Codec,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -173,7 +175,7 @@ def test_a_missing_peer_and_a_missing_metric(
         assert name in ("pillow_jxl", "torch")
 
     jxl = next(codec for codec in peers.PEERS if codec.name == "JPEG XL")
-    peers(jpeg, jxl)
+    few_peers(jpeg, jxl)
     monkeypatch.setattr("importlib.util.find_spec", find)
     found = run(folder, tmp_path / "report", None, 1, "psnr,ms-ssim")
     assert list(found.codecs) == [OURS, "JPEG"] and list(found.metrics) == ["psnr"]
@@ -188,12 +190,12 @@ def test_a_missing_peer_and_a_missing_metric(
 def test_an_interrupt_keeps_what_was_measured(
     folder: Path,
     tmp_path: Path,
-    peers: Peers,
+    few_peers: Peers,
     jpeg: Codec,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    peers(jpeg)
+    few_peers(jpeg)
     measure = vaecodec_bench.quality.measure_pair
 
     def stop(codec: Codec, path: Path, names: list[str]) -> list[results.Sample]:
@@ -213,7 +215,7 @@ def test_an_interrupt_keeps_what_was_measured(
 
 
 def test_resuming_measures_only_what_is_missing_or_changed(
-    folder: Path, tmp_path: Path, peers: Peers, jpeg: Codec, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str]] = []
     measure = vaecodec_bench.quality.measure_pair
@@ -224,7 +226,7 @@ def test_resuming_measures_only_what_is_missing_or_changed(
 
     monkeypatch.setattr(vaecodec_bench.quality, "measure_pair", note)
     out = tmp_path / "report"
-    peers(jpeg)
+    few_peers(jpeg)
     first = run(folder, out, None, 1, "psnr", resume=True)  # there is nothing to keep
     assert len(asked) == 4
     asked.clear()
@@ -244,11 +246,11 @@ def test_resuming_measures_only_what_is_missing_or_changed(
 
 
 def test_plain_colours_have_no_bd_rate_but_a_report(
-    tmp_path: Path, peers: Peers, jpeg: Codec
+    tmp_path: Path, few_peers: Peers, jpeg: Codec
 ) -> None:
     (tmp_path / "grey").mkdir()
     Image.new("RGB", (32, 32), (128, 128, 128)).save(tmp_path / "grey" / "grey.png")
-    peers(jpeg)
+    few_peers(jpeg)
     assert bench(tmp_path / "grey", tmp_path / "report", None, 1, "psnr", 1, False)
     (rate,) = results.read(tmp_path / "report" / "results.json").bd_rates()
     assert rate["rate"] is None and "a curve takes" in rate["reason"]

@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import Select
 from conftest import kodak_crop
 from vaecodec_bench import peers, results
 from vaecodec_bench.cli import bench
-from vaecodec_bench.report import page
+from vaecodec_bench.report.page import write_page
 from vaecodec_bench.speed import run as run_speed
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -43,11 +43,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(peers.EFFORTS, peers.SLOW)
         patch.setattr(
-            codecs, "PEERS", tuple(peer for peer in peers.PEERS if peer.name in ("JPEG", "WebP"))
+            peers, "PEERS", tuple(peer for peer in peers.PEERS if peer.name in ("JPEG", "WebP"))
         )
         assert bench(folder, place, None, 1, "psnr,ms-ssim,ssimulacra2", 2, False)
         assert run_speed(folder, place, None, 2, rounds=2, large=False) == 0
-        page.write_page(place)
+        write_page(place)
     yield place
 
 

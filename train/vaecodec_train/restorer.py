@@ -19,7 +19,7 @@ from vaecodec.image.files import write_file
 from vaecodec.model.networks import Networks
 from vaecodec.tasks.restore import HINTS, fill_masked
 from vaecodec_train.config import TrainConfig
-from vaecodec_train.export.model_folder import onnx_graphs
+from vaecodec_train.export import onnx_graphs
 from vaecodec_train.model.autoencoder import Codec, Conv1x1
 from vaecodec_train.training import muon
 from vaecodec_train.training.dataset import Dataset, batch, held_out_crops

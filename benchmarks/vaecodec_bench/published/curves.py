@@ -7,9 +7,7 @@ from pathlib import Path
 
 from vaecodec_bench.bd_rate import Curve
 
-FOLDER = (
-    Path(__file__).parents[1] / "data" / "published"
-)  # in a checkout; an installed package goes without
+FOLDER = Path(__file__).parent
 KODAK = {f"kodim{number:02d}" for number in range(1, 25)}
 
 

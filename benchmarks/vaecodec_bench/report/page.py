@@ -17,7 +17,7 @@ from vaecodec_bench.report.plot import COLORS, lines_of
 from vaecodec_bench.report.viewer import SHOWN
 from vaecodec_bench.results import Results
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent / "assets"
 
 
 def write_page(out: Path) -> Path:
