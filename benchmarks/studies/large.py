@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import vaecodec
-from vaecodec.cli.files import images_in
-from vaecodec.image.files import read_image
+from vaecodec.image.files import images_in, read_image
 
 
 def mosaic(files: list[str], megapixels: float) -> Image.Image:
@@ -96,7 +95,7 @@ def seams(source: Path, coded: Path) -> None:
 
 
 def main(folder: Path, out: Path, sizes: list[float]) -> None:
-    files = images_in(folder, None)
+    files = images_in(folder)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         source, coded, decoded = (Path(scratch) / name for name in ("a.png", "a.vae", "b.bmp"))

@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFile
 
 import vaecodec
-from vaecodec.cli.files import images_in
-from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
-from vaecodec.image.files import read_image
+from vaecodec.image.files import images_in, read_image
+from vaecodec.metrics import psnr
 
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 QUALITY = 60
@@ -48,7 +47,7 @@ def shown(image: Image.Image, data: bytes, ours: bool) -> float:
 def main(folder: Path, out: Path) -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     curves: dict[str, list[list[float]]] = {"vaecodec": [], "JPEG, progressive": []}
-    for name in images_in(folder, None):
+    for name in images_in(folder):
         image = read_image(Path(name)).convert("RGB")
         ours = vaecodec.encode(image, QUALITY, progressive=True)
         files = {"vaecodec": ours, "JPEG, progressive": jpeg_like(image, len(ours))}

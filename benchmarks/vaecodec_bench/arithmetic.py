@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import vaecodec
-from vaecodec.model import networks
+from vaecodec.model import networks, registry
 
 SIDE = 256  # pixels, of the picture that is counted on
 DECODER = ("h_s", "context_1", "context_2", "context_3", "g_s")
@@ -87,7 +87,7 @@ def peak_share(
     Returns kmac_per_pixel by graph, and for "decode" (all of it) and "g_s" (the synthesis network alone) the quartiles of
     that share, 0 to 1. image: RGB.
     """
-    nets = networks.load(model, threads)
+    nets = registry.load_model(model, threads)
     per_pixel = kmac_per_pixel(nets.folder)
     data = vaecodec.encode(image, 50, model=model, threads=threads)
     size = 2048

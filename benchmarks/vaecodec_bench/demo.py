@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 import vaecodec
-from vaecodec.coding.targets import psnr
 from vaecodec.image.files import write_file
+from vaecodec.metrics import psnr
 
 T = TypeVar("T")
 

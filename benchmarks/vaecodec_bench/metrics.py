@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
+from vaecodec.metrics import psnr
 
 Pixels = npt.NDArray[np.uint8]
 HIGHEST = 100.0  # dB; also of a picture that comes back exactly, so that means stay finite

@@ -15,8 +15,8 @@ import PIL
 from PIL import AvifImagePlugin, Image, features
 
 import vaecodec
-from vaecodec.coding.tile_pool import cores
-from vaecodec.model import networks
+from vaecodec.coding.tile_pool import available_cores
+from vaecodec.model import registry
 
 OURS, SLOW = "vaecodec", "vaecodec effort 3"
 EFFORTS = {
@@ -53,7 +53,7 @@ def available(model: str | None) -> tuple[dict[str, Codec], dict[str, str], dict
     versions: dict[str, str] = {}
     missing: dict[str, str] = {}
     for peer in (
-        *(vaecodec_codec(name, model or networks.default_model()) for name in EFFORTS),
+        *(vaecodec_codec(name, model or registry.default_model()) for name in EFFORTS),
         *PEERS,
     ):
         try:
@@ -68,7 +68,7 @@ def named(name: str, model: str | None) -> Codec:
     """One installed codec, without a look at the others. Raises ModelError."""
     ours = name in EFFORTS
     codec = (
-        vaecodec_codec(name, model or networks.default_model())
+        vaecodec_codec(name, model or registry.default_model())
         if ours
         else next(p for p in PEERS if p.name == name)
     )
@@ -81,7 +81,7 @@ def vaecodec_codec(name: str, model: str) -> Codec:
     effort, qualities = EFFORTS[name]
 
     def version() -> str:
-        nets = networks.load(model, 0)
+        nets = registry.load_model(model, 0)
         if effort and not nets.can("refine"):
             raise ImportError(f"model {nets.id} has no refine.onnx")
         return f"{vaecodec.__version__}, model {nets.id}" + (f", effort {effort}" if effort else "")
@@ -157,7 +157,7 @@ def _save(
 
 
 def _open(data: bytes, threads: int) -> Image.Image:
-    AvifImagePlugin.DEFAULT_MAX_THREADS = threads or cores()
+    AvifImagePlugin.DEFAULT_MAX_THREADS = threads or available_cores()
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
@@ -176,7 +176,7 @@ def _compressai_model(name: str) -> Any:
 def _torch_threads(threads: int) -> Iterator[Any]:
     import torch
 
-    torch.set_num_threads(threads or cores())
+    torch.set_num_threads(threads or available_cores())
     with torch.inference_mode():
         yield torch
 
@@ -264,7 +264,7 @@ PEERS: tuple[Codec, ...] = (
                 "quality": round(q),
                 "speed": 6,
                 "subsampling": "4:2:0",
-                "max_threads": threads or cores(),
+                "max_threads": threads or available_cores(),
             },
         ),
         _open,
@@ -280,7 +280,7 @@ PEERS: tuple[Codec, ...] = (
                 "quality": round(q),
                 "speed": 4,
                 "subsampling": "4:4:4",
-                "max_threads": threads or cores(),
+                "max_threads": threads or available_cores(),
             },
         ),
         _open,

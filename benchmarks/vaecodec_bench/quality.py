@@ -17,10 +17,10 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 import vaecodec
-from vaecodec.cli.files import complain, images_in
-from vaecodec.coding.tile_pool import cores
+from vaecodec.cli.files import complain
+from vaecodec.coding.tile_pool import available_cores
 from vaecodec.errors import VaecodecError
-from vaecodec.image.files import read_image, write_file
+from vaecodec.image.files import images_in, make_folder, read_image, write_file
 from vaecodec_bench import metrics, results
 from vaecodec_bench.peers import Codec, available, named
 from vaecodec_bench.results import Results, Sample
@@ -40,7 +40,7 @@ def run(
     and the rest goes on; after an interrupt the results hold what was measured. model: of vaecodec. jobs: processes, 0 is
     one a core. metric_names: separated by commas. resume: see `measured`. Raises VaecodecError.
     """
-    paths = [Path(name) for name in images_in(folder, None)]
+    paths = [Path(name) for name in images_in(folder)]
     names, metric_versions, missing_metrics = metrics.chosen(metric_names)
     codecs, versions, missing = available(model)
     missing |= missing_metrics
@@ -75,7 +75,7 @@ def run(
         for codec in codecs.values()
         if codec.qualities and (codec.name, path.name) not in done
     ]
-    _measure_all(pairs, found, model, names, jobs or cores())
+    _measure_all(pairs, found, model, names, jobs or available_cores())
     if not found.samples:
         raise VaecodecError(f"{folder}: none of its images could be measured")
     order = list(found.codecs)
@@ -118,14 +118,6 @@ def read_rgb(path: Path) -> Image.Image:
         raise VaecodecError(f"cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise VaecodecError(f"cannot be converted to RGB ({error})") from None
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder where there is none. Raises VaecodecError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VaecodecError(f"{folder}: cannot be created ({error.strerror})") from None
 
 
 def write(path: Path, data: bytes) -> None:

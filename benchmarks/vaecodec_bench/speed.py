@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from vaecodec.cli.files import complain, images_in
-from vaecodec.coding.tile_pool import cores
+from vaecodec.cli.files import complain
+from vaecodec.coding.tile_pool import available_cores
 from vaecodec.errors import VaecodecError
+from vaecodec.image.files import images_in, make_folder
 from vaecodec_bench import processes
 from vaecodec_bench.peers import OURS, Codec, available
 from vaecodec_bench.processes import quartiles
-from vaecodec_bench.quality import make_folder, read_rgb, write
+from vaecodec_bench.quality import read_rgb, write
 from vaecodec_bench.report import plot
 
 PICTURES = 3
@@ -43,7 +44,7 @@ def run(
         complain(name, error)
 
     images = []
-    paths = [Path(name) for name in images_in(folder, None)]
+    paths = [Path(name) for name in images_in(folder)]
     for path in paths[:: max(1, len(paths) // PICTURES)]:
         try:
             images.append(read_rgb(path))
@@ -57,8 +58,8 @@ def run(
     for name, reason in missing.items():
         complain(f"{name} is left out", VaecodecError(reason))
     results: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {cores()} cores",
-        "threads": threads or cores(),
+        "machine": f"{platform.machine()}, {available_cores()} cores",
+        "threads": threads or available_cores(),
         "pictures": [image.size for image in images],
         "codecs": versions,
         "missing": missing,

@@ -8,13 +8,14 @@ from vaecodec.coding.decoder import Tiles, decode_tiles
 from vaecodec.coding.encoder import encode_picture
 from vaecodec.coding.latents import Latents
 from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import Box, tile_log2
+from vaecodec.coding.tiling import tile_log2
 from vaecodec.errors import ImageError, ModelError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS, Header, Reader
+from vaecodec.image.box import Box
 from vaecodec.image.canvas import Canvas
-from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture
 from vaecodec.model.networks import Networks
+from vaecodec.spec import check_quality
 
 Region = tuple[int, int, int, int]
 

@@ -15,3 +15,11 @@ class ModelError(VaecodecError):
 
 class ImageError(VaecodecError):
     """An image that cannot be read, written or represented."""
+
+
+class OutputError(VaecodecError):
+    """The output, not the input, is at fault."""
+
+
+class ParameterError(VaecodecError, ValueError):
+    """An argument has a value that is not allowed."""

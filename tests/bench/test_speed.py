@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
-from vaecodec.model import networks
+from vaecodec.model import networks, registry
 from vaecodec_bench import arithmetic, peers, processes, speed
 from vaecodec_bench.processes import launched, quartiles, tiled
 from vaecodec_bench.report import markdown
@@ -52,7 +52,7 @@ def test_multiplications_are_those_of_the_layers(tmp_path: Path) -> None:
 
 
 def test_multiplications_of_the_shipped_model() -> None:
-    count = arithmetic.kmac_per_pixel(networks.load().folder)
+    count = arithmetic.kmac_per_pixel(registry.load_model().folder)
     assert set(count) == set(networks.GRAPHS) and all(value > 0 for value in count.values())
     assert count["g_s"] > count["h_s"] > count["h_a"] / 4
     assert count["context_1"] == count["context_2"] == count["context_3"]
@@ -123,7 +123,7 @@ def test_a_codec_that_fails_is_named_and_left_out(monkeypatch: pytest.MonkeyPatc
     def fail(*_: object) -> bytes:
         raise RuntimeError("no")
 
-    ours = peers.vaecodec_codec(peers.OURS, networks.default_model())
+    ours = peers.vaecodec_codec(peers.OURS, registry.default_model())
     complaints: list[str] = []
     images = [kodak_crop(5, 64, 64), kodak_crop(19, 96, 64)]
     found = speed.warm(

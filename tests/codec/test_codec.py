@@ -18,7 +18,7 @@ from vaecodec import api
 from vaecodec.coding import targets
 from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 from vaecodec.format import container
-from vaecodec.model import networks
+from vaecodec.model import registry
 
 
 def tile_payloads(data: bytes) -> list[bytes]:
@@ -165,7 +165,7 @@ def test_orientation_is_applied(photo: Image.Image) -> None:
 
 
 def test_a_damaged_model_is_refused(tmp_path: Path, photo: Image.Image) -> None:
-    source = networks.load().folder
+    source = registry.load_model().folder
     damages = [
         ("g_s.onnx", lambda d: d[:5000] + b"\0" * 100 + d[5100:]),
         ("tables.npz", lambda d: d[:-50]),

@@ -10,7 +10,7 @@ import pytest
 import vaecodec
 from conftest import kodak_crop
 from integer_networks import Int64, Torch, digest
-from vaecodec.model import networks
+from vaecodec.model import registry
 
 # Six pictures, sizes that do and do not fill their cells, the whole range of quality.
 CASES = [
@@ -31,16 +31,16 @@ def files() -> list[bytes]:
 @pytest.fixture(scope="module")
 def expected(files: list[bytes]) -> list[str]:
     """What the runtime computes, on one thread."""
-    return [digest(data, networks.load(None, 1)) for data in files]
+    return [digest(data, registry.load_model(None, 1)) for data in files]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_runtime(files: list[bytes], expected: list[str], threads: int) -> None:
-    assert [digest(data, networks.load(None, threads)) for data in files] == expected
+    assert [digest(data, registry.load_model(None, threads)) for data in files] == expected
 
 
 def test_int64(files: list[bytes], expected: list[str]) -> None:
-    reference = Int64(networks.load())
+    reference = Int64(registry.load_model())
     assert [digest(data, reference) for data in files] == expected
 
 
@@ -52,7 +52,7 @@ def test_torch(files: list[bytes], expected: list[str], double: bool, threads: i
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        assert [digest(data, Torch(networks.load(), double)) for data in files] == expected
+        assert [digest(data, Torch(registry.load_model(), double)) for data in files] == expected
     finally:
         torch.set_num_threads(before)
 
@@ -62,7 +62,7 @@ import sys
 from pathlib import Path
 import onnxruntime
 from integer_networks import Torch, digest
-from vaecodec.model import networks
+from vaecodec.model import networks, registry
 level = sys.argv[2]
 if level != "torch":
     class Options(onnxruntime.SessionOptions):
@@ -70,7 +70,7 @@ if level != "torch":
             super().__init__()
             self.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     onnxruntime.SessionOptions = Options
-nets = networks.load()
+nets = registry.load_model()
 for path in sorted(Path(sys.argv[1]).iterdir()):
     print(digest(path.read_bytes(), Torch(nets, False) if level == "torch" else nets))
 """
@@ -111,7 +111,7 @@ def test_other_kernels(
 
 def test_sums_stay_exact_in_float32() -> None:
     """The worst case of every layer, from its weights alone: no input can bring a partial sum to 2^24."""
-    reference = Int64(networks.load())
+    reference = Int64(registry.load_model())
     names = [name.removesuffix(".weight") for name in reference.weights if name.endswith(".weight")]
     assert len(names) == 37
     for name in names:

@@ -11,7 +11,8 @@ import vaecodec
 from conftest import GOLDEN
 from vaecodec.api import decode_latents
 from vaecodec.entropy import coder, range_coder
-from vaecodec.model.networks import MODELS, Networks
+from vaecodec.model.networks import Networks
+from vaecodec.model.registry import MODELS
 
 FILES = sorted(GOLDEN.glob("*.vae"))
 
@@ -53,7 +54,7 @@ def test_latents_without_constriction(path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         monkeypatch.setattr(coder, name, value)
     monkeypatch.setattr(
-        "vaecodec.model.networks.load",
+        "vaecodec.model.registry.load_model",
         lambda model, threads=0, installed_only=False: Networks(MODELS / model),
     )
     assert latent_sums(path.read_bytes()) == json.loads(path.with_suffix(".json").read_text())

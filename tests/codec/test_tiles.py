@@ -12,10 +12,11 @@ from PIL import Image
 import vaecodec
 from conftest import kodak_crop, psnr
 from vaecodec.api import decode_latents
-from vaecodec.coding.tiling import Box, Grid
+from vaecodec.coding.tiling import Grid
 from vaecodec.errors import FormatError, ImageError, VaecodecError
 from vaecodec.format.container import Reader
-from vaecodec.model import networks
+from vaecodec.image.box import Box
+from vaecodec.model import registry
 
 SIZE = (300, 217)
 
@@ -133,7 +134,7 @@ def test_a_hundred_decodings_are_one(small_tiles: None) -> None:
     expected = [(part.y.tobytes(), part.z.tobytes()) for part in decode_latents(data)[1]]
     rng = np.random.default_rng(0)
     for i in range(100):
-        tiles = Tiles(Reader(data), networks.load(vaecodec.probe(data).model, 1 + i % 2))
+        tiles = Tiles(Reader(data), registry.load_model(vaecodec.probe(data).model, 1 + i % 2))
         for tile in rng.permutation(4):
             part = tiles.latents(int(tile), tiles.payloads(int(tile)))
             assert part is not None and (part.y.tobytes(), part.z.tobytes()) == expected[tile]
@@ -292,7 +293,7 @@ def test_too_little_to_show() -> None:
     """What claims much and holds nothing is refused, taken leniently too."""
     from vaecodec.format.container import Header, write
 
-    model = networks.default_model()
+    model = registry.default_model()
     for header in (
         Header(23_000, 23_000, "RGB", 50, model, 9),
         Header(1400, 1400, "RGB", 50, model),
@@ -355,5 +356,5 @@ def test_command_line(tiled: bytes, tmp_path: Path) -> None:
 
 
 def test_the_preview_is_part_of_the_model() -> None:
-    nets = networks.load()
+    nets = registry.load_model()
     assert nets.tables["preview"].shape == (8, 8, 3, nets.m + 1)

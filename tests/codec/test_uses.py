@@ -13,7 +13,7 @@ import vaecodec
 from conftest import kodak_crop, psnr
 from vaecodec.errors import ImageError, ModelError, VaecodecError
 from vaecodec.image.picture import Picture
-from vaecodec.model import networks
+from vaecodec.model import registry
 from vaecodec.tasks.embed import embed, embed_file, thirds
 from vaecodec.tasks.restore import HINTS, fill_masked, restore
 from vaecodec.tasks.sample import interpolate, sample
@@ -117,7 +117,7 @@ def test_features_of_a_file_are_those_of_its_picture(progressive: bool) -> None:
         and np.array_equal(one.z, other.z)
         and np.array_equal(one.whole, other.whole)
     )
-    nets = networks.load()
+    nets = registry.load_model()
     assert one.y.shape == (nets.m, 75, 94) and one.z.shape == (nets.channels_z, 19, 24)
     assert one.whole.shape == (15 * nets.m + nets.channels_z,) and np.isfinite(one.whole).all()
 
@@ -185,9 +185,9 @@ def test_restoration_that_cannot_be(
     ):
         with pytest.raises(ImageError, match="mask"):
             restore(task, picture, mask)
-    bare = tmp_path / "models" / networks.default_model()
+    bare = tmp_path / "models" / registry.default_model()
     bare.mkdir(parents=True)
-    for file in (networks.MODELS / networks.default_model()).iterdir():
+    for file in (registry.MODELS / registry.default_model()).iterdir():
         if file.stem not in HINTS:
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(ModelError, match="no weights for denoise"):
@@ -316,9 +316,9 @@ def test_commands_that_fail(folder: Path, photo: Image.Image) -> None:
         "?sizes",
     )
     foreign = bytearray((folder / "photo.vae").read_bytes())
-    assert bytes.fromhex(networks.default_model()) in foreign
+    assert bytes.fromhex(registry.default_model()) in foreign
     (folder / "foreign.vae").write_bytes(
-        foreign.replace(bytes.fromhex(networks.default_model()), bytes(4))
+        foreign.replace(bytes.fromhex(registry.default_model()), bytes(4))
     )
     fails("embed", "foreign.vae", "-o", "f.npz", "?foreign.vae")
     assert not any(

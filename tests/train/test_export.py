@@ -13,7 +13,7 @@ import vaecodec
 from conftest import kodak_crop, psnr
 from integer_networks import Int64, digest
 from vaecodec.errors import VaecodecError
-from vaecodec.model import networks
+from vaecodec.model import networks, registry
 from vaecodec_train.export.integer import plan
 from vaecodec_train.export.model_folder import batches, export, load_crops, shuffled
 from vaecodec_train.export.qat import fake_quantize, train_entropy
@@ -55,8 +55,8 @@ def test_export_is_a_working_codec(folder: Path) -> None:
     data = vaecodec.encode(picture, 80, model=str(folder))
     assert vaecodec.probe(data).model == folder.name == networks.content_id(folder)
     assert vaecodec.decode(data, model=str(folder)).size == picture.size
-    assert digest(data, networks.load(str(folder))) == digest(
-        data, Int64(networks.load(str(folder)))
+    assert digest(data, registry.load_model(str(folder))) == digest(
+        data, Int64(registry.load_model(str(folder)))
     )
 
 
@@ -66,7 +66,7 @@ def test_export_is_a_working_codec(folder: Path) -> None:
 def test_runtime_matches_the_float_model(model: Codec, folder: Path, mode: str) -> None:
     """g_a and g_s of the runtime are the trained ones, up to float16 weights."""
     picture, q = np.asarray(kodak_crop(12, 128, 192).convert(mode).convert("RGB")), 60.0
-    nets = networks.load(str(folder))
+    nets = registry.load_model(str(folder))
     y = nets.analyse(picture, q)
     x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
     quality = torch.tensor([(q - 1) / 99])
@@ -89,7 +89,7 @@ def test_plain_blocks_are_exported_as_well(tmp_path: Path) -> None:
     plain = Codec(dataclasses.replace(SMALL, block="plain")).eval()
     picture, q = np.asarray(kodak_crop(12, 64, 128)), 50.0
     crops = [np.asarray(kodak_crop(n, 256, 256)) for n in range(1, 9)]
-    nets = networks.load(str(export(plain, crops, tmp_path, {})))
+    nets = registry.load_model(str(export(plain, crops, tmp_path, {})))
     y = nets.analyse(picture, q)
     x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_quantization_aware_training_lowers_the_rate_of_the_integer_networks(
 
 
 def test_shipped_model_matches_its_figures() -> None:
-    nets = networks.load()
+    nets = registry.load_model()
     assert nets.manifest["id"] == networks.content_id(nets.folder) == nets.folder.name
     assert nets.manifest["lambda"][0] < nets.manifest["lambda"][1]
     picture = kodak_crop(4, 256, 256)

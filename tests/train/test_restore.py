@@ -10,7 +10,7 @@ from PIL import Image
 
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
-from vaecodec.model import networks
+from vaecodec.model import registry
 from vaecodec.tasks.restore import HINTS
 from vaecodec_train.cli import restore
 from vaecodec_train.config import from_dict
@@ -97,12 +97,14 @@ def test_damage() -> None:
 
 def test_weights_of_the_shipped_model() -> None:
     weights = Path(__file__).parents[2] / "train" / "weights"
-    assert same_encoder(load_model(weights / "d02043bc.safetensors")[0], networks.load("d02043bc"))
+    assert same_encoder(
+        load_model(weights / "d02043bc.safetensors")[0], registry.load_model("d02043bc")
+    )
     other, _ = load_model(weights / "d02043bc.safetensors")
     with torch.no_grad():
         other.g_a.stem.weight *= 1.2
-    assert not same_encoder(other, networks.load("d02043bc"))
-    assert not same_encoder(codec(), networks.load("d02043bc"))
+    assert not same_encoder(other, registry.load_model("d02043bc"))
+    assert not same_encoder(codec(), registry.load_model("d02043bc"))
 
 
 def test_outputs_are_checked_before_the_training(dataset: Dataset, tmp_path: Path) -> None:

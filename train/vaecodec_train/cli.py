@@ -145,14 +145,12 @@ def finetune(
 
     Example: vaecodec-train finetune train/weights/b7bfe488.safetensors --data scans/ -o runs/scans
     """
-    from vaecodec.cli.files import images_in
+    from vaecodec.image.files import images_in
     from vaecodec_train.config import TrainConfig
     from vaecodec_train.model.checkpoint import load_model
 
     start, _ = load_model(model)
-    held_out = held_out or max(
-        1, min(24, sum(len(images_in(folder, None)) for folder in data) // 10)
-    )
+    held_out = held_out or max(1, min(24, sum(len(images_in(folder)) for folder in data) // 10))
     settings = TrainConfig(
         minutes=minutes,
         lr_matrix=rate,
@@ -274,7 +272,7 @@ def restore(
 
     Example: vaecodec-train restore denoise train/weights/d02043bc.safetensors --data photos/ -o denoise.onnx
     """
-    from vaecodec.model import networks
+    from vaecodec.model import registry
     from vaecodec_train.model.checkpoint import load_model
     from vaecodec_train.restorer import TASKS, same_encoder, write
     from vaecodec_train.restorer import train as adapt
@@ -282,7 +280,7 @@ def restore(
 
     if task not in TASKS:
         raise typer.BadParameter(f"the task is one of {', '.join(TASKS)}, not '{task}'")
-    nets = networks.load(model)
+    nets = registry.load_model(model)
     codec, _ = load_model(weights)
     if not same_encoder(codec, nets):
         raise VaecodecError(

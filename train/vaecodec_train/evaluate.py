@@ -9,12 +9,11 @@ from rich.progress import track
 from rich.table import Table
 
 import vaecodec
-from vaecodec.cli.files import images_in
-from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
 from vaecodec.format.container import Reader
-from vaecodec.image.files import read_image
-from vaecodec.model import networks
+from vaecodec.image.files import images_in, read_image
+from vaecodec.metrics import psnr
+from vaecodec.model import registry
 from vaecodec_train.model.checkpoint import load_model
 
 QUALITIES = (1.0, 12.0, 23.0, 34.0, 45.0, 56.0, 67.0, 78.0, 89.0, 100.0)
@@ -25,13 +24,13 @@ def compare(checkpoint: Path, folder: Path, model: str) -> None:
     """Print, for ten qualities, the mean over the images: estimated bits per pixel, those of the file, those of the range
     coder's words alone (what quantizing the entropy networks may change), and both PSNRs in dB."""
     float_model, _ = load_model(checkpoint)
-    if networks.load(model).manifest["lambda"] != [
+    if registry.load_model(model).manifest["lambda"] != [
         float_model.config.lambda_min,
         float_model.config.lambda_max,
     ]:
         raise VaecodecError(f"{model}: exported from another model than {checkpoint}")
     rows = {q: np.zeros(5) for q in QUALITIES}
-    paths = images_in(folder, None)
+    paths = images_in(folder)
     for path in track(paths, "Evaluating", console=Console(stderr=True), transient=True):
         image = read_image(Path(path)).convert("RGB")
         pixels = np.array(image)

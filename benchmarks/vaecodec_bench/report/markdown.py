@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vaecodec.errors import VaecodecError
+from vaecodec.image.files import make_folder
 from vaecodec_bench import results
 from vaecodec_bench.metrics import METRICS
 from vaecodec_bench.peers import OURS
-from vaecodec_bench.quality import make_folder, percent, write
+from vaecodec_bench.quality import percent, write
 from vaecodec_bench.report.page import read_json
 from vaecodec_bench.results import ANCHORS, Results
 from vaecodec_bench.speed import spread

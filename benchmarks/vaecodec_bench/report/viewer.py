@@ -10,10 +10,11 @@ from PIL import Image
 
 import vaecodec
 from vaecodec.cli.files import complain
-from vaecodec.coding.targets import psnr
 from vaecodec.errors import VaecodecError
+from vaecodec.image.files import make_folder
+from vaecodec.metrics import psnr
 from vaecodec_bench.peers import EFFORTS, OURS, Codec, available
-from vaecodec_bench.quality import make_folder, read_rgb, write
+from vaecodec_bench.quality import read_rgb, write
 from vaecodec_bench.results import Results
 
 RATES = (0.25, 0.5, 1.0)  # bits per pixel

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vaecodec.cli.files import images_in
 from vaecodec.errors import VaecodecError
-from vaecodec.image.files import read_image
+from vaecodec.image.files import images_in, make_folder, read_image
 from vaecodec.image.picture import Picture
-from vaecodec.model import networks
+from vaecodec.model import registry
 from vaecodec.tasks.restore import HINTS
 from vaecodec.tasks.sample import interpolate, sample
 from vaecodec.tasks.score import heat_map, score
-from vaecodec_bench.quality import make_folder, write
+from vaecodec_bench.quality import write
 from vaecodec_bench.report.markdown import rewrite, table
 from vaecodec_bench.tasks import anomalies, near_duplicates, restoration
 
@@ -123,7 +122,7 @@ def paragraphs(found: dict[str, Any]) -> list[str]:
 
 
 def main(folder: Path, out: Path, checkout: Path | None) -> None:
-    names = [Path(name) for name in images_in(folder, None)]
+    names = [Path(name) for name in images_in(folder)]
     pictures = [read_image(name).convert("RGB") for name in names]
     if len(pictures) < 2:
         raise VaecodecError(
@@ -135,7 +134,7 @@ def main(folder: Path, out: Path, checkout: Path | None) -> None:
     heat(last, pictures[0], out)
     found = {
         "images": len(pictures),
-        "model": networks.load().id,
+        "model": registry.load_model().id,
         "restored": restoration.measure(names, out),
         "duplicates": near_duplicates.measure(pictures),
         "seconds": near_duplicates.speed(pictures[:8]),

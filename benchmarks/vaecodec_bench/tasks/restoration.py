@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from vaecodec.coding.targets import psnr
 from vaecodec.image.files import read_image, read_picture
+from vaecodec.metrics import psnr
 from vaecodec.tasks.restore import HINTS, fill_masked, restore
 from vaecodec_bench.tasks.anomalies import noisy
 

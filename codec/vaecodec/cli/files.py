@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import typer
 
-from vaecodec.errors import VaecodecError
+from vaecodec.errors import OutputError, VaecodecError
 
 Pairs = list[tuple[str, str]]
 Save = Callable[[BinaryIO], object]  # writes a whole file
@@ -26,10 +26,6 @@ class Converted:
     summary: str
     notes: tuple[str, ...] = ()
     partial: bool = False
-
-
-class OutputError(VaecodecError):
-    """The output, not the input, is at fault."""
 
 
 def pair_up(paths: list[str], folder: Path | None, suffix: str, only: str | None = None) -> Pairs:
@@ -48,6 +44,8 @@ def pair_up(paths: list[str], folder: Path | None, suffix: str, only: str | None
                     f"{name} is a folder; name the folder of the outputs with -o DIR"
                 )
         return [(paths[0], paths[1])]
+    from vaecodec.image.files import images_in, make_folder
+
     inputs: list[str] = []
     for name in paths:
         if name == "-":
@@ -57,35 +55,6 @@ def pair_up(paths: list[str], folder: Path | None, suffix: str, only: str | None
         inputs += images_in(Path(name), only) if Path(name).is_dir() else [name]
     make_folder(folder)
     return [(name, str(folder / (Path(name).stem + suffix))) for name in inputs]
-
-
-def make_folder(path: Path) -> None:
-    """With its parents, unless it is there. Raises VaecodecError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VaecodecError(f"{path}: cannot be created ({error.strerror})") from None
-
-
-def images_in(folder: Path, only: str | None) -> list[str]:
-    """Files directly in `folder` whose extension is `only`, or any that Pillow reads. Raises VaecodecError for none."""
-    if only is None:
-        from PIL import Image
-
-        suffixes = {
-            suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
-        }
-    else:
-        suffixes = {only}
-    try:
-        found = [
-            str(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and p.is_file()
-        ]
-    except OSError as error:
-        raise VaecodecError(f"{folder}: cannot be read ({error.strerror})") from None
-    if not found:
-        raise VaecodecError(f"{folder}: holds no {only or 'image'} files")
-    return found
 
 
 def byte_count(text: str) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from vaecodec.cli.files import OutputError, complain, images_in, make_folder, open_input, seekable
-from vaecodec.errors import VaecodecError
+from vaecodec.cli.files import complain, open_input, seekable
+from vaecodec.errors import OutputError, VaecodecError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -147,6 +147,8 @@ def score(
     from vaecodec.tasks.score import score as measure
 
     if maps is not None:
+        from vaecodec.image.files import make_folder
+
         make_folder(maps)
     names = listed(files)
     mapped: set[str] = set()
@@ -221,11 +223,11 @@ def embed(
 
     from vaecodec.format.container import Reader
     from vaecodec.image.files import write_file
-    from vaecodec.model import networks
+    from vaecodec.model import registry
     from vaecodec.tasks.embed import Embedding, embed_file
     from vaecodec.tasks.embed import embed as features
 
-    wanted = networks.load(model, threads).id
+    wanted = registry.load_model(model, threads).id
     found: dict[str, Embedding] = {}
 
     def one(name: str) -> None:
@@ -380,6 +382,8 @@ def check(path: Path, force: bool, image: bool = True) -> None:
 
 def listed(files: Iterable[str]) -> list[str]:
     """The files named, and the images and .vae files in the folders named."""
+    from vaecodec.image.files import images_in
+
     names: list[str] = []
     for name in files:
         if not Path(name).is_dir():

@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.coding.encoder import CHECK
 from vaecodec.coding.latents import Latents, least_bits, walk
 from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, cells, grid_of, padded
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, HALO, Grid, cells, grid_of, padded
 from vaecodec.entropy.coder import CutDecoder, Decoder
 from vaecodec.errors import FormatError, ImageError
-from vaecodec.format.container import CHUNK_OVERHEAD, SEGMENTS, Chunk, Reader
+from vaecodec.format.container import CHUNK_OVERHEAD, LATENTS_CRC, Chunk, Reader
+from vaecodec.image.box import Box
 from vaecodec.image.canvas import Canvas, fill, finished, reduced
 from vaecodec.image.picture import Samples, alpha_plane
 from vaecodec.model.networks import Networks
+from vaecodec.spec import SEGMENTS
 
 WIDE = 26  # tables from this index on have a scale above 2
 
@@ -95,9 +96,9 @@ class Tiles:
             return self._likeliest(tile, payloads) if self.reader.lenient else None
         try:
             parts = [payload for payload, _ in payloads]
-            if len(parts[-1]) < CHECK.size:
+            if len(parts[-1]) < LATENTS_CRC.size:
                 raise FormatError("damaged: its tile has no checksum")
-            stored, parts[-1] = CHECK.unpack_from(parts[-1])[0], parts[-1][CHECK.size :]
+            stored, parts[-1] = LATENTS_CRC.unpack_from(parts[-1])[0], parts[-1][LATENTS_CRC.size :]
             coders = [Decoder(part) for part in parts]
             latents = walk(
                 self.nets,
@@ -118,7 +119,7 @@ class Tiles:
         coders: list[Decoder]
         if self.reader.header.by_step:
             parts = [
-                payload[CHECK.size if i == SEGMENTS - 1 else 0 :]
+                payload[LATENTS_CRC.size if i == SEGMENTS - 1 else 0 :]
                 for i, (payload, _) in enumerate(payloads)
             ]
             coders = [
@@ -127,7 +128,7 @@ class Tiles:
             ]
             coders += [CutDecoder(b"") for _ in range(SEGMENTS - len(coders))]
         else:
-            parts = [payload[CHECK.size :] for payload, _ in payloads]
+            parts = [payload[LATENTS_CRC.size :] for payload, _ in payloads]
             coders = [CutDecoder(parts[0])] * SEGMENTS if parts else []
         try:
             if any(parts):

@@ -1,6 +1,5 @@
 """Pictures -> chunks of a file: g_a block by block, then each tile's latents to bits."""
 
-import struct
 from typing import TypeVar
 
 import numpy as np
@@ -9,15 +8,16 @@ import numpy.typing as npt
 from vaecodec.coding.latents import walk
 from vaecodec.coding.refine import refine
 from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Y, CELL_Z, HALO, Box, Grid, grid_of, padded, tile_log2
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, HALO, Grid, grid_of, padded, tile_log2
 from vaecodec.entropy.coder import Encoder
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.format import container
-from vaecodec.format.container import BY_STEP, BY_TILE, SEGMENTS, Header
+from vaecodec.format.container import BY_STEP, BY_TILE, LATENTS_CRC, Header
+from vaecodec.image.box import Box
 from vaecodec.image.picture import Picture, alpha_bytes
 from vaecodec.model.networks import Floats, Networks
+from vaecodec.spec import SEGMENTS
 
-CHECK = struct.Struct("<I")  # CRC-32 of a tile's latents
 Number = TypeVar("Number", bound=np.generic)
 AROUND = (
     2 * CELL_Z
@@ -88,7 +88,7 @@ def encode_block(
         coders = [Encoder() for _ in range(SEGMENTS)] if header.by_step else [Encoder()] * SEGMENTS
         latents = walk(nets, header.quality, (area.height, area.width), coders, (cut, cut_z))
         words = [coder.finish() for coder in (coders if header.by_step else coders[:1])]
-        words[-1] = CHECK.pack(latents.checksum()) + words[-1]
+        words[-1] = LATENTS_CRC.pack(latents.checksum()) + words[-1]
         payloads.append(words)
     return payloads
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from vaecodec.coding.tiling import CELL_Y, CELL_Z, cells
 from vaecodec.entropy.coder import Coder
-from vaecodec.model.networks import STEPS, Y_FRACTION, Floats, Networks, group_at
+from vaecodec.model.networks import Floats, Networks
+from vaecodec.spec import STEPS, Y_FRACTION, group_at
 
 
 @dataclass(frozen=True)

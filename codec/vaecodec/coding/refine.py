@@ -9,7 +9,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.model.networks import STEPS, Floats, Networks, group_at
+from vaecodec.model.networks import Floats, Networks
+from vaecodec.spec import STEPS, group_at
 
 STEPS_PER_EFFORT = 10
 RATE, BETA_1, BETA_2 = (

@@ -2,26 +2,13 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from vaecodec.errors import VaecodecError
 from vaecodec.image.picture import Picture, Samples
+from vaecodec.metrics import psnr
 
 LOWEST, HIGHEST = 100, 10000  # quality in hundredths
 NEAR = 200  # as much more or less quality is what effort brings
 Attempt = Callable[[float], bytes]  # a quality -> a file
-
-
-def psnr(a: Samples, b: Samples) -> float:
-    """10 log10(peak^2 / MSE) in dB over all samples of two uint8 or two uint16 arrays of one shape; infinite where they are
-    equal. Works row by row, so that large pictures need no second copy."""
-    error = 0.0
-    for row, other in zip(a, b, strict=True):
-        error += float(
-            np.square(row.astype(np.float32) - other.astype(np.float32)).sum(dtype=np.float64)
-        )
-    peak = 65535 if a.dtype == np.uint16 else 255
-    return float("inf") if error == 0 else 10 * float(np.log10(peak**2 * a.size / error))
 
 
 def encode_to_size(size: float, attempt: Attempt, near: int | None = None) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from vaecodec.model import networks
+from vaecodec.model import registry
 from vaecodec.model.networks import Networks
 
 T = TypeVar("T")
@@ -14,7 +14,7 @@ R = TypeVar("R")
 MOST = 3  # tiles at once: each takes up to 130 MB
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -25,9 +25,9 @@ class Crew:
     def __init__(
         self, model: str | None, threads: int, several: bool, installed_only: bool = False
     ):
-        count = threads or cores()
+        count = threads or available_cores()
         self.size = min(count, MOST) if several else 1
-        self.nets: Networks = networks.load(
+        self.nets: Networks = registry.load_model(
             model, count // self.size if several else threads, installed_only
         )
 

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from vaecodec.errors import FormatError
+from vaecodec.spec import SEGMENTS
 
 SIGNATURE = b"\x89VAE"
 VERSION = 1
@@ -35,7 +36,6 @@ ICC, EXIF, XMP = b"c", b"e", b"x"
 METADATA = {ICC: "icc_profile", EXIF: "exif", XMP: "xmp"}  # chunk types and Pillow's names
 MAX_METADATA = 2**24  # bytes of one kind of metadata, unpacked
 BY_TILE, BY_STEP = 0, 1  # codings: tile after tile, or step after step
-SEGMENTS = 5  # coded parts of a tile: z, then the four steps of y
 
 _FIELDS = struct.Struct(
     "<4sBBHBBII4s"
@@ -44,6 +44,7 @@ _CRC = struct.Struct("<I")
 _CHUNK = struct.Struct(
     "<cI"
 )  # type, length; a CRC-32 of both and of the payload follows the payload
+LATENTS_CRC = struct.Struct("<I")  # CRC-32 of a tile's latents, before its words
 HEADER_SIZE = _FIELDS.size + _CRC.size
 CHUNK_OVERHEAD = _CHUNK.size + _CRC.size
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from vaecodec.coding.tiling import Box
+from vaecodec.image.box import Box
 from vaecodec.image.picture import PLAIN_MODES, Samples, cut
 
 

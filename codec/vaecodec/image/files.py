@@ -29,13 +29,6 @@ TURNS: dict[int, Callable[[Samples], Samples]] = {
 }
 
 
-def check_quality(quality: float) -> float:
-    """quality in hundredths. Raises VaecodecError outside 1 to 100."""
-    if not 1 <= quality <= 100:
-        raise VaecodecError(f"quality must be between 1 and 100, not {quality:g}")
-    return round(quality * 100) / 100
-
-
 def _damaged(error: Exception) -> ImageError:
     return ImageError(
         f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
@@ -228,3 +221,30 @@ def write_file(path: Path, save: bytes | Callable[[BinaryIO], object]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def make_folder(path: Path) -> None:
+    """With its parents, unless it is there. Raises VaecodecError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VaecodecError(f"{path}: cannot be created ({error.strerror})") from None
+
+
+def images_in(folder: Path, only: str | None = None) -> list[str]:
+    """Files directly in `folder` whose extension is `only`, or any that Pillow reads. Raises VaecodecError for none."""
+    if only is None:
+        suffixes = {
+            suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
+        }
+    else:
+        suffixes = {only}
+    try:
+        found = [
+            str(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and p.is_file()
+        ]
+    except OSError as error:
+        raise VaecodecError(f"{folder}: cannot be read ({error.strerror})") from None
+    if not found:
+        raise VaecodecError(f"{folder}: holds no {only or 'image'} files")
+    return found

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.Image import Transpose as Turn
 
-from vaecodec.coding.tiling import Box
 from vaecodec.errors import ImageError
 from vaecodec.format import container
 from vaecodec.format.container import MAX_PIXELS
+from vaecodec.image.box import Box
 
 Samples = npt.NDArray[Any]  # uint8 or uint16
 PLAIN_MODES = {"L": "L", "RGB": "RGB", "LA": "LA", "RGBA": "RGBA", "I;16": "L16"}

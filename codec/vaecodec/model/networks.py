@@ -6,9 +6,7 @@ values are whole numbers below 2^24 held in float32, so that every engine gives 
 
 import hashlib
 import json
-import os
 import zipfile
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,11 @@ import onnxruntime
 
 from vaecodec.entropy.coder import Tables
 from vaecodec.errors import ModelError
+from vaecodec.spec import Y_FRACTION, Z_FRACTION
 
-STEPS = 4
-Z_FRACTION = 16  # z_hat is held in 1/16
-Y_FRACTION = 64  # means and y_hat are held in 1/64
-MODELS = Path(__file__).parent / "weights"
 GRAPHS = ("g_a", "g_s", "h_a", "h_s", "context_1", "context_2", "context_3")
 
 Floats = npt.NDArray[np.float32]
-
-
-def group_at(step: int, position: int) -> int:
-    """Which of the four groups of channels a step codes at a position (0..3, row by row) of every 2x2 cell."""
-    return step ^ (0, 2, 3, 1)[position]
 
 
 class Networks:
@@ -260,39 +250,3 @@ def content_id(folder: Path) -> str:
     for name in sorted([f"{g}.onnx" for g in GRAPHS] + ["tables.npz"]):
         digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
     return digest.hexdigest()[:8]
-
-
-def default_model() -> str:
-    """Id of the model that `encode` uses when none is named."""
-    return (MODELS / "default").read_text().strip()
-
-
-def able(task: str) -> str:
-    """Id of the packaged model that has weights for a task of restoration, the default one before others; the default's
-    where there is none."""
-    default = default_model()
-    others = sorted(folder.parent.name for folder in MODELS.glob(f"*/{task}.onnx"))
-    return default if default in others or not others else others[-1]
-
-
-def load(model: str | None = None, threads: int = 0, installed_only: bool = False) -> Networks:
-    """Networks by id (8 hexadecimal digits, looked up among the packaged models and in $VAECODEC_MODELS) or by folder.
-
-    threads: of the inference engine; 0 means one a core. installed_only: for ids that come from a file, which must not
-    name a folder. Raises ModelError.
-    """
-    name = default_model() if model is None else model
-    places = [MODELS / name] if name else []
-    if name and os.environ.get("VAECODEC_MODELS"):
-        places.append(Path(os.environ["VAECODEC_MODELS"]) / name)
-    if not installed_only:
-        places.append(Path(name))
-    for folder in places:
-        if (folder / "manifest.json").is_file():
-            return _open(folder, threads)
-    raise ModelError(f"model {name} is not installed" if name else "the model's name is empty")
-
-
-@lru_cache(maxsize=8)
-def _open(folder: Path, threads: int) -> Networks:
-    return Networks(folder, threads)

@@ -14,9 +14,9 @@ from vaecodec.coding.tile_pool import Crew
 from vaecodec.coding.tiling import CELL_Y, CELL_Z, Grid, cells, grid_of
 from vaecodec.entropy.coder import Coder, Ints, Tables
 from vaecodec.errors import FormatError
-from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.model.networks import STEPS, Y_FRACTION, Floats, Networks
+from vaecodec.model.networks import Floats, Networks
+from vaecodec.spec import STEPS, Y_FRACTION, check_quality
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 LARGEST = 2**27  # pixels; the features of each cell take two bytes and a half a pixel

@@ -5,11 +5,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Y, HALO, Box, Grid, padded
+from vaecodec.coding.tiling import CELL_Y, HALO, Grid, padded
 from vaecodec.errors import ImageError, ModelError
+from vaecodec.image.box import Box
 from vaecodec.image.canvas import finished
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.model import networks
+from vaecodec.model import registry
 from vaecodec.model.networks import Networks
 
 HINTS = {
@@ -48,7 +49,9 @@ def restore(
     factor = 2 if task == "superres" else 1
     check_size(picture.width * factor, picture.height * factor, LARGEST)
     crew = Crew(
-        model or networks.able(task), threads, picture.width * picture.height * factor**2 > SIDE**2
+        model or registry.model_for_task(task),
+        threads,
+        picture.width * picture.height * factor**2 > SIDE**2,
     )
     if not crew.nets.can(task):
         raise ModelError(f"model {crew.nets.id} has no weights for {task}")

@@ -9,13 +9,13 @@ from PIL import Image
 from vaecodec.coding.decoder import compact, synthesise
 from vaecodec.coding.latents import walk
 from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Z, Box, Grid, grid_of, padded
+from vaecodec.coding.tiling import CELL_Z, Grid, grid_of, padded
 from vaecodec.entropy.coder import Coder, Ints, Tables
 from vaecodec.errors import ImageError, VaecodecError
+from vaecodec.image.box import Box
 from vaecodec.image.canvas import finished
-from vaecodec.image.files import check_quality
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.model.networks import STEPS, Y_FRACTION
+from vaecodec.spec import STEPS, Y_FRACTION, check_quality
 
 LARGEST = 2**22  # pixels of a picture that is taken in one piece
 LARGEST_SAMPLE = 2**25

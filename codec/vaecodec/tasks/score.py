@@ -11,12 +11,13 @@ from vaecodec.coding.decoder import compact
 from vaecodec.coding.encoder import analyse
 from vaecodec.coding.latents import walk
 from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Y, CELL_Z, Box, cells, grid_of
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, cells, grid_of
 from vaecodec.entropy.coder import LENGTHS, TOTAL, Coder, Ints, Tables
 from vaecodec.errors import ImageError
-from vaecodec.image.files import check_quality
+from vaecodec.image.box import Box
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.model.networks import STEPS, Floats, Networks
+from vaecodec.model.networks import Floats, Networks
+from vaecodec.spec import STEPS, check_quality
 from vaecodec.tasks.sample import LARGEST_SAMPLE, show
 
 # Heat maps go from black over violet and orange to white.

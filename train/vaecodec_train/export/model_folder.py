@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaecodec.cli.files import images_in
 from vaecodec.coding.latents import walk
 from vaecodec.entropy.coder import TOTAL, Coder, Ints, Tables
 from vaecodec.errors import VaecodecError
-from vaecodec.format.container import SEGMENTS
+from vaecodec.image.files import images_in
 from vaecodec.model import networks
+from vaecodec.spec import SEGMENTS
 from vaecodec_train.export.integer import (
     LOG_SCALE_STEP,
     SCALES,
@@ -46,7 +46,7 @@ def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
     """`count` random crops (256, 256, 3) of the images in the folders, each from another image where there are enough; every
     second one of the image at a random scale of 0.5 to 1, so that the tables know sharper pictures than the images are."""
     rng = np.random.default_rng(seed)
-    paths = [Path(name) for folder in folders for name in images_in(folder, None)]
+    paths = [Path(name) for folder in folders for name in images_in(folder)]
     crops: list[Pixels] = []
     for i in range(3 * count):
         if len(crops) == count:

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from vaecodec.model.networks import STEPS, group_at
+from vaecodec.spec import STEPS, group_at
 from vaecodec_train.export.integer import LIMIT, IntegerConv, IntegerModel
 from vaecodec_train.model.autoencoder import GATED_LIMIT, Analysis, Codec, PlainBlock, Synthesis
 

@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from vaecodec.cli.files import images_in
 from vaecodec.errors import VaecodecError
+from vaecodec.image.files import images_in
 from vaecodec_train.config import TrainConfig
 from vaecodec_train.training.synthetic import pattern
 
@@ -43,7 +43,7 @@ def open_dataset(
 
     A file that cannot be read is named on standard error and skipped.
     """
-    paths = [Path(name) for folder in folders for name in images_in(folder, None)]
+    paths = [Path(name) for folder in folders for name in images_in(folder)]
     state = [f"{p.resolve()} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in paths]
     key = hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]
     data, index = cache / f"{key}.bin", cache / f"{key}.json"
