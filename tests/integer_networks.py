@@ -177,10 +177,10 @@ def digest(data: bytes, nets: Any) -> str:
     """Hash of everything exact in decoding a .vae file of one tile with these networks."""
     from vaecodec.coding.latents import walk
     from vaecodec.entropy.coder import Decoder
-    from vaecodec.format.container import Reader
+    from vaecodec.format.reader import Reader
 
     reader = Reader(data)
-    (chunk,) = reader.coded()
+    (chunk,) = reader.latent_chunks()
     tile, header = reader.payload(chunk), reader.header
     trace = Trace(nets)
     latents = walk(trace, header.quality, (header.height, header.width), [Decoder(tile[4:])] * 5)

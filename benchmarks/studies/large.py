@@ -80,7 +80,7 @@ def seams(source: Path, coded: Path) -> None:
     error = np.asarray(read_image(source), np.int16) - np.asarray(
         vaecodec.decode(coded.read_bytes()), np.int16
     )
-    side = 1 << vaecodec.probe(coded.read_bytes()[:26]).tile
+    side = 1 << vaecodec.probe(coded.read_bytes()[:26]).tile_log2
     at_edges, elsewhere = [], []
     for jumps in (
         np.abs(np.diff(error, axis=0)).mean((1, 2)),

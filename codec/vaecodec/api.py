@@ -10,10 +10,11 @@ from vaecodec.coding.latents import Latents
 from vaecodec.coding.tile_pool import Crew
 from vaecodec.coding.tiling import tile_log2
 from vaecodec.errors import ImageError, ModelError, VaecodecError
-from vaecodec.format.container import MAX_PIXELS, Header, Reader
+from vaecodec.format.container import MAX_PIXELS, Header
+from vaecodec.format.reader import Reader
 from vaecodec.image.box import Box
-from vaecodec.image.canvas import Canvas
-from vaecodec.image.picture import Picture, Samples, as_picture
+from vaecodec.image.canvas import ArrayCanvas, Canvas, ImageCanvas, new_canvas
+from vaecodec.image.picture import ImageSource, Picture, Samples, as_picture
 from vaecodec.model.networks import Networks
 from vaecodec.spec import check_quality
 
@@ -21,7 +22,7 @@ Region = tuple[int, int, int, int]
 
 
 def encode(
-    image: Image.Image | Samples | Picture,
+    image: ImageSource | Picture,
     quality: float | None = None,
     *,
     bpp: float | None = None,
@@ -36,7 +37,7 @@ def encode(
 ) -> bytes:
     """Compress a picture.
 
-    image: a PIL image, or an array (H, W) or (H, W, 1 to 4), grey or colours, with alpha or without, uint8 or uint16.
+    image: a PIL image, a path, or an array (H, W) or (H, W, 1 to 4), grey or colours, with alpha or without, uint8 or uint16.
     quality: 1 (smallest) to 100 (best) in steps of 0.01; 50 unless told. Instead of it, one target, found by search:
     bpp (bits per pixel) or size (bytes), which the file will not exceed, or psnr (dB), which the picture will not miss.
     effort: 0 to 9; each unit spends the time of about 25 encodings more on a smaller file at the same quality, with up
@@ -110,12 +111,12 @@ def decode(
     Raises FormatError, ModelError; ImageError for 16-bit colours, which Pillow has no mode for: see decode_array.
     """
     reader = Reader(data, best_effort or preview, max_pixels)
-    if reader.header.color in ("LA16", "RGB16", "RGBA16"):
+    if reader.header.color.pillow_mode is None:
         raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
     canvas, info = _decode(reader, False, region, scale, preview, model, threads)
-    assert canvas.image is not None
-    canvas.image.info.update(info)
-    return canvas.image
+    assert isinstance(canvas, ImageCanvas)
+    canvas.content.info.update(info)
+    return canvas.content
 
 
 def decode_canvas(
@@ -155,8 +156,9 @@ def decode_array(
     """As decode, but an array: (H, W) for grey, else (H, W, 2 to 4), uint8 or uint16."""
     reader = Reader(data, best_effort or preview, max_pixels)
     canvas, _ = _decode(reader, True, region, scale, preview, model, threads)
-    assert canvas.array is not None
-    return canvas.array[:, :, 0] if canvas.array.shape[2] == 1 else canvas.array
+    assert isinstance(canvas, ArrayCanvas)
+    array = canvas.content
+    return array[:, :, 0] if array.shape[2] == 1 else array
 
 
 def _decode(
@@ -174,10 +176,10 @@ def _decode(
     tiles = Tiles(reader, crew.nets)
     lost: list[str] = []
     info: dict[str, Any] = {"quality": header.quality, "model": header.model}
-    info |= reader.metadata(lost if reader.lenient else None)
-    canvas = Canvas(-(-wanted.width // scale), -(-wanted.height // scale), header.color, array)
+    info |= reader.metadata(lost if reader.tolerant else None)
+    canvas = new_canvas(-(-wanted.width // scale), -(-wanted.height // scale), header.color, array)
     decode_tiles(tiles, wanted, canvas, crew, scale)
-    if reader.lenient:
+    if reader.tolerant:
         numbers = set(tiles.damaged) - (tiles.cut if preview else set())
         boxes = [tiles.grid.box(tile) for tile in sorted(numbers)]
         info["damaged"] = [(box.x0, box.y0, box.width, box.height) for box in boxes]

@@ -1,24 +1,24 @@
-"""The one family of exceptions: each message is one sentence that a user can act on."""
+"""The exceptions of this package. Each message is one sentence that tells the user what is wrong."""
 
 
 class VaecodecError(Exception):
-    """Anything this package refuses to do; the message gives the reason."""
+    """Base class of all errors raised by this package."""
 
 
 class FormatError(VaecodecError):
-    """The bytes are not a .vae file that this version can read: wrong signature, newer version, damaged, cut short."""
+    """The data is not a .vae file that this version reads, or it is damaged or cut short."""
 
 
 class ModelError(VaecodecError):
-    """The model a file names, or the user asked for, is missing or damaged."""
+    """The model named by a file or by the user is missing or damaged."""
 
 
 class ImageError(VaecodecError):
-    """An image that cannot be read, written or represented."""
+    """An image cannot be read, written or represented."""
 
 
 class OutputError(VaecodecError):
-    """The output, not the input, is at fault."""
+    """The output cannot be written. The input is not at fault."""
 
 
 class ParameterError(VaecodecError, ValueError):

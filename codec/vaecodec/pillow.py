@@ -7,14 +7,10 @@ from PIL import Image, ImageFile
 
 from vaecodec.api import decode_canvas, encode
 from vaecodec.errors import FormatError, VaecodecError
-from vaecodec.format.container import SIGNATURE, Reader
-from vaecodec.image.picture import PLAIN_MODES, as_picture
+from vaecodec.format.container import SIGNATURE
+from vaecodec.format.reader import Reader
+from vaecodec.image.picture import as_picture
 
-MODES = {color: mode for mode, color in PLAIN_MODES.items()} | {
-    "LA16": "LA",
-    "RGB16": "RGB",
-    "RGBA16": "RGBA",
-}
 OPTIONS = ("quality", "bpp", "size", "psnr", "effort", "progressive", "strip", "model", "threads")
 
 
@@ -34,14 +30,15 @@ class VaeImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         try:
-            reader = Reader(cast(BinaryIO, self.fp), lenient=True)
+            reader = Reader(cast(BinaryIO, self.fp), tolerant=True)
         except FormatError as error:
             raise SyntaxError(str(error)) from None
         header = reader.header
         self.info.update(
             reader.metadata([])
         )  # as with every plugin, it is load() that says what is damaged
-        self._mode, self._size = MODES[header.color], (header.width, header.height)
+        self._mode = cast(str, header.color.pillow_mode or header.color.as_8_bit.pillow_mode)
+        self._size = header.width, header.height
         self.info.update(quality=header.quality, model=header.model)
         self._scale: int | None = 1  # None: the pixels are there
 

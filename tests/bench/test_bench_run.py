@@ -289,7 +289,7 @@ def test_unknown_metrics(folder: Path, tmp_path: Path, metrics: str, message: st
 def test_folders_without_images(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for speed in (False, True):
-        with pytest.raises(VaecodecError, match="empty: holds no image files"):
+        with pytest.raises(VaecodecError, match="empty: contains no image files"):
             bench(tmp_path / "empty", tmp_path / "report", None, 1, "psnr", 1, speed)
         with pytest.raises(VaecodecError, match="nowhere: not a folder"):
             bench(tmp_path / "nowhere", tmp_path / "report", None, 1, "psnr", 1, speed)

@@ -18,12 +18,13 @@ from vaecodec import api
 from vaecodec.coding import targets
 from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
 from vaecodec.format import container
+from vaecodec.format.reader import Reader
 from vaecodec.model import registry
 
 
 def tile_payloads(data: bytes) -> list[bytes]:
-    reader = container.Reader(data)
-    return [reader.payload(chunk) for chunk in reader.coded()]
+    reader = Reader(data)
+    return [reader.payload(chunk) for chunk in reader.latent_chunks()]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_a_damaged_model_is_refused(tmp_path: Path, photo: Image.Image) -> None:
 
 def test_probe(photo_file: bytes) -> None:
     header = vaecodec.probe(photo_file[:26])
-    assert (header.width, header.height, header.color, header.quality) == (237, 155, "RGB", 50)
+    assert (header.width, header.height, header.color.name, header.quality) == (237, 155, "RGB", 50)
 
 
 @pytest.mark.parametrize(

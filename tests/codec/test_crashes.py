@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from conftest import kodak_crop
-from vaecodec.format.container import Reader
+from vaecodec.format.reader import Reader
 
 KILLS = int(os.environ.get("VAECODEC_KILLS", "10"))
 LOOP = """

@@ -40,7 +40,7 @@ def test_latents_and_picture(path: Path) -> None:
     step = 257 if picture.dtype == np.uint16 else 1
     assert picture.shape == expected.shape and picture.dtype == expected.dtype
     assert np.abs(picture.astype(int) - expected.astype(int)).max() <= step
-    if vaecodec.probe(data).alpha:
+    if vaecodec.probe(data).color.has_alpha:
         assert np.array_equal(picture[..., -1], expected[..., -1])
 
 

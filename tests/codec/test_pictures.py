@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 import vaecodec
 from conftest import kodak_crop, psnr
 from vaecodec.errors import FormatError, ImageError
-from vaecodec.image.files import read_picture, save_image
+from vaecodec.image.files import read_image, read_picture, save_image
 from vaecodec.image.picture import Picture
 
 
@@ -61,7 +61,8 @@ def test_constant_alpha_costs_one_byte(picture: Image.Image) -> None:
 
 
 def test_damaged_alpha_is_noticed(picture: Image.Image) -> None:
-    from vaecodec.format.container import Reader, write
+    from vaecodec.format.container import write
+    from vaecodec.format.reader import Reader
 
     image = picture.convert("RGBA")
     image.putalpha(gradient(image.size))
@@ -97,7 +98,7 @@ def test_sixteen_bits_are_finer_than_eight(picture: Image.Image) -> None:
     assert grey.mode == "I;16" and np.array_equal(np.asarray(grey), decoded)
     color = np.asarray(picture, np.uint16) * 257 + 13
     data = vaecodec.encode(color, 80)
-    assert vaecodec.probe(data).color == "RGB16"
+    assert vaecodec.probe(data).color.name == "RGB16"
     assert np.abs(vaecodec.decode_array(data).astype(int) - color).mean() < 257 * 9
     with pytest.raises(ImageError, match="decode_array"):
         vaecodec.decode(data)
@@ -122,7 +123,7 @@ def test_sixteen_bit_png_there_and_back(tmp_path: Path, channels: int) -> None:
         save_image(array, "PNG", out, {})
         out.seek(0)
         picture = read_picture(out)
-    assert picture.color == ("L16", "LA16", "RGB16", "RGBA16")[channels - 1]
+    assert picture.color.name == ("L16", "LA16", "RGB16", "RGBA16")[channels - 1]
     decoded = vaecodec.decode_array(vaecodec.encode(picture, 95)).reshape(60, 80, channels)
     colors = channels - (channels in (2, 4))
     assert np.abs(decoded[..., :colors].astype(int) - array[..., :colors]).mean() < 3 * 257
@@ -134,9 +135,9 @@ def test_sixteen_bit_png_there_and_back(tmp_path: Path, channels: int) -> None:
 
 def test_cmyk_is_converted_and_said(picture: Image.Image) -> None:
     source = Picture(picture.convert("CMYK"))
-    assert source.color == "RGB" and "CMYK" in source.notes[0]
+    assert source.color.name == "RGB" and "CMYK" in source.notes[0]
     assert psnr(picture, vaecodec.decode(vaecodec.encode(source, 80))) > 25
-    assert Picture(picture.convert("YCbCr")).color == "RGB"
+    assert Picture(picture.convert("YCbCr")).color.name == "RGB"
 
 
 def test_only_the_first_frame_and_said(picture: Image.Image) -> None:
@@ -220,7 +221,7 @@ def test_sixteen_bit_png_keeps_its_metadata_and_transparency(picture: Image.Imag
     info = {"icc_profile": profile, "exif": exif.tobytes(), "xmp": ORIENTED}
     array = np.asarray(picture, np.uint16) * 257 + 7
     source = read_picture(file_of_saved(array, "PNG", info))
-    assert source.color == "RGB16" and (source.width, source.height) == (
+    assert source.color.name == "RGB16" and (source.width, source.height) == (
         picture.height,
         picture.width,
     )
@@ -240,7 +241,9 @@ def test_sixteen_bit_png_keeps_its_metadata_and_transparency(picture: Image.Imag
     )
     out.seek(0)
     keyed = read_picture(out)
-    assert keyed.color == "RGBA16" and vaecodec.decode_array(vaecodec.encode(keyed))[5, 5, 3] == 0
+    assert (
+        keyed.color.name == "RGBA16" and vaecodec.decode_array(vaecodec.encode(keyed))[5, 5, 3] == 0
+    )
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -258,7 +261,7 @@ def test_grey_png_with_a_transparent_level(bits: int) -> None:
 
 def test_what_is_rounded_or_left_out_is_said(picture: Image.Image) -> None:
     deep = b"P6 150 110 65535\n" + (np.asarray(picture).astype(">u2") * 257).tobytes()
-    assert "16 bits a sample are read as 8" in read_picture(io.BytesIO(deep)).notes[0]
+    assert "16 bits per sample are read as 8" in read_picture(io.BytesIO(deep)).notes[0]
     assert read_picture(file_of(picture, "PPM")).notes == []
     assert (
         read_picture(file_of(picture, "TIFF")).notes == []
@@ -278,14 +281,14 @@ def test_ten_bit_avif_is_said(picture: Image.Image) -> None:
     data = file_of(picture, "AVIF").getvalue()
     assert read_picture(io.BytesIO(data)).notes == []
     at = data.index(b"av1C") + 6
-    from vaecodec.image.files import bits_of
+    from vaecodec.image.files import bits_per_sample
 
     deep = data[:at] + bytes([data[at] | 64]) + data[at + 1 :]
-    assert bits_of(Image.open(io.BytesIO(data)), io.BytesIO(deep)) == 10
+    assert bits_per_sample(Image.open(io.BytesIO(data)), io.BytesIO(deep)) == 10
 
 
 def test_damaged_metadata_does_not_cost_the_rest(picture: Image.Image) -> None:
-    from vaecodec.format.container import Reader
+    from vaecodec.format.reader import Reader
 
     picture.info.update(icc_profile=b"profile", xmp=b"<x/>")
     data = bytearray(vaecodec.encode(picture))
@@ -299,3 +302,65 @@ def test_damaged_metadata_does_not_cost_the_rest(picture: Image.Image) -> None:
         and "icc_profile" not in saved.info
     )
     assert saved.info["xmp"] == b"<x/>"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_exif_survives_from_and_to_every_type(picture: Image.Image, kind: str) -> None:
+    """From a file of this type to .vae and back, by Pillow's save and by save_image."""
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow has no {kind}")
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    exif[0x010F] = "a maker"
+    exif.get_ifd(0x8769)[0x9003] = "2024:01:02 03:04:05"
+    original = file_of(picture, kind, exif=exif.tobytes())
+    decoded = vaecodec.decode(vaecodec.encode(read_picture(original)))
+    stored = decoded.info["exif"]
+    assert stored.startswith(b"Exif\0\0") and not stored[6:].startswith(b"Exif\0\0")
+    for saved in (
+        file_of(decoded, kind, exif=stored),
+        file_of(decoded, kind, exif=decoded.getexif().tobytes()),
+        file_of_saved(decoded, kind),
+        file_of_saved(decoded, kind, {"exif": stored[6:]}),
+    ):
+        tags = Image.open(saved).getexif()
+        assert tags[0x010E] == "a description" and tags[0x010F] == "a maker"
+        assert tags.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
+    again = read_picture(file_of(decoded, kind, exif=stored)).metadata["exif"]
+    kept = Image.Exif()
+    kept.load(again)
+    assert kept[0x010E] == "a description" and again.count(b"Exif\0\0") == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations_of_images_and_arrays_agree(picture: Image.Image, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    shallow = read_picture(file_of(picture, "PNG", exif=exif))
+    array = np.asarray(picture, np.uint16) * 257
+    deep = read_picture(file_of_saved(array, "PNG", {"exif": exif.tobytes()}))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(file_of(picture, exif=exif))))
+    assert np.array_equal(shallow.colors(), expected)
+    assert np.array_equal(deep.colors(), expected.astype(np.uint16) * 257)
+
+
+def test_a_path_is_a_picture(picture: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    picture.save(path)
+    expected = vaecodec.encode(picture)
+    for source in (path, str(path), Picture(path), read_picture(str(path))):
+        assert vaecodec.encode(source) == expected
+    with path.open("rb") as file:
+        assert vaecodec.encode(file) == expected
+    with pytest.raises(ImageError, match=r"a\.png: 150 x 110 pixels exceed the limit of 1000"):
+        Picture(path, max_pixels=1000)
+    (tmp_path / "b.png").write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ImageError, match=r"b\.png: damaged image"):
+        vaecodec.encode(tmp_path / "b.png")
+    with pytest.raises(ImageError, match=r"b\.png: damaged image"):
+        read_image(tmp_path / "b.png")
+    with pytest.raises(FileNotFoundError, match=r"c\.png"):
+        vaecodec.encode(str(tmp_path / "c.png"))
+    picture.convert("CMYK").save(tmp_path / "d.jpg")
+    with pytest.warns(UserWarning, match="CMYK"):
+        vaecodec.encode(tmp_path / "d.jpg")

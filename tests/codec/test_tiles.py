@@ -14,7 +14,8 @@ from conftest import kodak_crop, psnr
 from vaecodec.api import decode_latents
 from vaecodec.coding.tiling import Grid
 from vaecodec.errors import FormatError, ImageError, VaecodecError
-from vaecodec.format.container import Reader
+from vaecodec.format.color import color_named
+from vaecodec.format.reader import Reader
 from vaecodec.image.box import Box
 from vaecodec.model import registry
 
@@ -201,7 +202,7 @@ def test_reduced_sizes(tiled: bytes, picture: Image.Image, scale: int) -> None:
 def test_every_cut_gives_a_preview(tiled: bytes, stepped: bytes, picture: Image.Image) -> None:
     plain = vaecodec.encode(picture, 60)
     for data in (tiled, stepped, plain):
-        first = Reader(data).coded()[0]
+        first = Reader(data).latent_chunks()[0]
         for end in [first.at + 30, *np.linspace(first.at + 40, len(data) - 1, 7).astype(int)]:
             with pytest.raises(FormatError):
                 vaecodec.decode(data[:end])
@@ -227,7 +228,7 @@ def test_damaged_tiles_are_named_and_filled(
     tiled: bytes, stepped: bytes, picture: Image.Image
 ) -> None:
     whole = np.asarray(vaecodec.decode(tiled))
-    chunks = Reader(tiled).coded()
+    chunks = Reader(tiled).latent_chunks()
     damaged = flipped(
         flipped(tiled, chunks[1].at + 20), chunks[4].at + 1
     )  # in the payload; in the length
@@ -243,7 +244,7 @@ def test_damaged_tiles_are_named_and_filled(
         > 10
     )
     damaged = flipped(
-        stepped, Reader(stepped).coded()[6 * 2 + 3].at + 7
+        stepped, Reader(stepped).latent_chunks()[6 * 2 + 3].at + 7
     )  # step 1 of tile 3: what came before is still of use
     with pytest.raises(FormatError, match=r"1 of its 6 tiles \(3\)"):
         vaecodec.decode(damaged)
@@ -260,19 +261,19 @@ def test_lossless_alpha_survives_its_tile_and_lost_alpha_is_filled(
     picture.putalpha(plane)
     data = vaecodec.encode(picture, 60)
     reader = Reader(data)
-    saved = vaecodec.decode(flipped(data, reader.coded()[1].at + 20), best_effort=True)
+    saved = vaecodec.decode(flipped(data, reader.latent_chunks()[1].at + 20), best_effort=True)
     assert (
         saved.info["damaged"] == [(128, 0, 128, 128)]
         and difference(saved.getchannel("A"), plane) == 0
     )
-    saved = vaecodec.decode(flipped(data, reader.alpha()[1].at + 20), best_effort=True)
+    saved = vaecodec.decode(flipped(data, reader.alpha_chunks()[1].at + 20), best_effort=True)
     assert saved.info["damaged"] == [(128, 0, 128, 128)]
     assert difference(saved.convert("RGB"), vaecodec.decode(data).convert("RGB")) == 0
     change = np.abs(np.asarray(saved.getchannel("A"), int) - np.asarray(plane, int))
     assert change[:, :128].max() == 0 and 0 < change[:128, 128:256].max() < 120
-    cut = vaecodec.decode(data[: reader.alpha()[4].at], preview=True)
+    cut = vaecodec.decode(data[: reader.alpha_chunks()[4].at], preview=True)
     assert cut.info["damaged"] == []  # cut, not damaged
-    both = flipped(data, reader.coded()[1].at + 20)[: reader.alpha()[4].at]
+    both = flipped(data, reader.latent_chunks()[1].at + 20)[: reader.alpha_chunks()[4].at]
     assert vaecodec.decode(both, preview=True).info["damaged"] == [(128, 0, 128, 128)]
     assert len(vaecodec.decode(both, best_effort=True).info["damaged"]) == 3
 
@@ -290,13 +291,13 @@ def test_thin_pictures() -> None:
 
 
 def test_too_little_to_show() -> None:
-    """What claims much and holds nothing is refused, taken leniently too."""
+    """What claims much and holds nothing is refused, by a tolerant reader too."""
     from vaecodec.format.container import Header, write
 
     model = registry.default_model()
     for header in (
-        Header(23_000, 23_000, "RGB", 50, model, 9),
-        Header(1400, 1400, "RGB", 50, model),
+        Header(23_000, 23_000, color_named("RGB"), 50, model, 9),
+        Header(1400, 1400, color_named("RGB"), 50, model),
     ):
         with pytest.raises(FormatError, match="too few to show"):
             vaecodec.decode(write(header, [(b"T", bytes(8))]), preview=True)
@@ -319,7 +320,7 @@ def test_command_line(tiled: bytes, tmp_path: Path) -> None:
 
     (tmp_path / "a.vae").write_bytes(tiled)
     (tmp_path / "cut.vae").write_bytes(tiled[: len(tiled) // 2])
-    (tmp_path / "bad.vae").write_bytes(flipped(tiled, Reader(tiled).coded()[2].at + 9))
+    (tmp_path / "bad.vae").write_bytes(flipped(tiled, Reader(tiled).latent_chunks()[2].at + 9))
     assert run("decode", "a.vae", "part.png", "--region", "10,20,30,40").returncode == 0
     assert Image.open(tmp_path / "part.png").size == (30, 40)
     assert run("decode", "a.vae", "small.png", "--scale", "1/4").returncode == 0

@@ -15,7 +15,8 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["vaecodec"]):
     import vaecodec
-    from vaecodec.format.container import Reader, seal
+    from vaecodec.format.container import seal
+    from vaecodec.format.reader import Reader
 from vaecodec.errors import VaecodecError
 
 
@@ -37,22 +38,22 @@ def main() -> None:
                 reader.check_all()
                 reader.metadata()
             with suppress(VaecodecError):
-                Reader(candidate, lenient=True).metadata()
+                Reader(candidate, tolerant=True).metadata()
 
     def decode(data: bytes) -> None:
         rng = random.Random(data)
         whole, picture = originals[rng.randrange(len(originals))]
-        lenient = rng.random() < 0.3
+        tolerant = rng.random() < 0.3
         changed = mutate.mutated(whole, rng)
-        if lenient:
+        if tolerant:
             changed = mutate.forge_header(changed, rng) if len(changed) > 26 else changed
         try:
             decoded = vaecodec.decode_array(
-                changed, model=model, threads=1, best_effort=lenient, max_pixels=10**6
+                changed, model=model, threads=1, best_effort=tolerant, max_pixels=10**6
             )
         except VaecodecError:
             return
-        if not lenient and np.abs(decoded.astype(int) - picture.astype(int)).max() > (
+        if not tolerant and np.abs(decoded.astype(int) - picture.astype(int)).max() > (
             257 if decoded.dtype == np.uint16 else 1
         ):
             raise AssertionError("a wrong picture was passed as good")

@@ -4,7 +4,8 @@ import random
 import struct
 import zlib
 
-from vaecodec.format.container import HEADER_SIZE, Reader, seal
+from vaecodec.format.container import HEADER_SIZE, seal
+from vaecodec.format.reader import Reader
 
 
 def chunks_of(data: bytes) -> list[bytes]:
@@ -61,12 +62,12 @@ def shuffle_chunks(data: bytes, rng: random.Random) -> bytes:
 def forge(data: bytes, rng: random.Random) -> bytes:
     """Other words in a chunk of latents, under a checksum that is right."""
     try:
-        coded = Reader(data).coded()
+        latents = Reader(data).latent_chunks()
     except Exception:
         return data
-    if not coded:
+    if not latents:
         return data
-    chunk = rng.choice(coded)
+    chunk = rng.choice(latents)
     payload = bytearray(data[chunk.at + 5 : chunk.end - 4])
     if payload:
         payload[rng.randrange(len(payload))] ^= 1 << rng.randrange(8)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import vaecodec
 from fuzz import mutate, tiny
 from vaecodec.errors import VaecodecError
-from vaecodec.format.container import Reader
+from vaecodec.format.color import color_named
+from vaecodec.format.reader import Reader
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +48,7 @@ def test_no_wrong_picture(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(0, 6), st.integers(0, 2**32), st.booleans())
-def test_lenient_decoding_and_forged_headers_do_not_crash(
+def test_tolerant_decoding_and_forged_headers_do_not_crash(
     originals: list[tuple[bytes, np.ndarray]], model: str, which: int, seed: int, forged: bool
 ) -> None:
     data = mutate.mutated(originals[which][0], random.Random(seed))
@@ -64,7 +65,7 @@ def test_lenient_decoding_and_forged_headers_do_not_crash(
 def test_parser(tail: bytes, valid_header: bool) -> None:
     from vaecodec.format.container import Header, write
 
-    head = write(Header(300, 200, "RGBA", 50, "0123abcd", 7), [])
+    head = write(Header(300, 200, color_named("RGBA"), 50, "0123abcd", 7), [])
     try:
         reader = Reader((head if valid_header else b"\x89VAE\x01") + tail)
         reader.check_counts()
@@ -87,14 +88,16 @@ def test_hostile_headers_cost_little(
     header = Reader(data).header
     claims = [
         write(
-            dataclasses.replace(header, width=20_000, height=20_000, tile=9),
+            dataclasses.replace(header, width=20_000, height=20_000, tile_log2=9),
             [(b"T", bytes(8))] * 1600,
         ),
         write(
-            dataclasses.replace(header, width=2**25, height=1, tile=10, coding=1),
+            dataclasses.replace(header, width=2**25, height=1, tile_log2=10, coding=1),
             [(b"P", b"")] * 5 * 2**15,
         ),
-        write(dataclasses.replace(header, width=1400, height=1400, tile=0), [(b"T", bytes(4))]),
+        write(
+            dataclasses.replace(header, width=1400, height=1400, tile_log2=0), [(b"T", bytes(4))]
+        ),
         data[:26] + b"I" + struct.pack("<I", 2**32 - 1) + bytes(100),
     ]
     for claim in claims:

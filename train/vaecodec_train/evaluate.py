@@ -10,7 +10,7 @@ from rich.table import Table
 
 import vaecodec
 from vaecodec.errors import VaecodecError
-from vaecodec.format.container import Reader
+from vaecodec.format.reader import Reader
 from vaecodec.image.files import images_in, read_image
 from vaecodec.metrics import psnr
 from vaecodec.model import registry
@@ -47,7 +47,7 @@ def compare(checkpoint: Path, folder: Path, model: str) -> None:
                 .numpy()[:height, :width]
             )
             data = vaecodec.encode(pixels, q, model=model)
-            words = sum(chunk.length for chunk in Reader(data).coded()) * 8
+            words = sum(chunk.length for chunk in Reader(data).latent_chunks()) * 8
             bits = np.array([estimate, len(data) * 8, words]) / (height * width)
             picture = vaecodec.decode_array(data, model=model)
             rows[q] += np.array([*bits, psnr(pixels, decoded), psnr(pixels, picture)]) / len(paths)

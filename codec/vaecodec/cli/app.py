@@ -248,13 +248,13 @@ def info(
 
     Example: vaecodec info photo.vae
     """
-    from vaecodec.format import container
+    from vaecodec.format.reader import Reader
 
     failed = False
     for name in files:
         try:
             with open_input(name) as file:
-                reader = container.Reader(seekable(file))
+                reader = Reader(seekable(file))
                 reader.check_counts()
                 reader.check_all()
                 metadata = reader.metadata()
@@ -264,7 +264,7 @@ def info(
                 "format": header.version,
                 "width": header.width,
                 "height": header.height,
-                "color": header.color,
+                "color": header.color.name,
                 "quality": header.quality,
                 "model": header.model,
                 "bytes": reader.size,

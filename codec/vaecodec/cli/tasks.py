@@ -221,7 +221,7 @@ def embed(
     check(output, force, image=False)
     import numpy as np
 
-    from vaecodec.format.container import Reader
+    from vaecodec.format.reader import Reader
     from vaecodec.image.files import write_file
     from vaecodec.model import registry
     from vaecodec.tasks.embed import Embedding, embed_file
@@ -340,7 +340,7 @@ def read(name: str) -> "Picture":
 def plain(name: str) -> "Picture":
     """A picture whose colours alone go into the output, which is said where it has more. Errors name the file."""
     picture = named(name, read, name)
-    if picture.color not in ("L", "RGB"):
+    if picture.color.has_alpha or picture.color.depth > 8:
         complain(name, "warning: of its samples, colours of 8 bits are used, and alpha is left out")
     return picture
 

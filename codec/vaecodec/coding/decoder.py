@@ -6,15 +6,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecodec.coding.conceal import fill
 from vaecodec.coding.latents import Latents, least_bits, walk
 from vaecodec.coding.tile_pool import Crew
 from vaecodec.coding.tiling import CELL_Y, CELL_Z, HALO, Grid, cells, grid_of, padded
 from vaecodec.entropy.coder import CutDecoder, Decoder
 from vaecodec.errors import FormatError, ImageError
-from vaecodec.format.container import CHUNK_OVERHEAD, LATENTS_CRC, Chunk, Reader
+from vaecodec.format.container import CHUNK_OVERHEAD, LATENTS_CRC, Chunk
+from vaecodec.format.reader import Reader
+from vaecodec.image.alpha import unpack_alpha
 from vaecodec.image.box import Box
-from vaecodec.image.canvas import Canvas, fill, finished, reduced
-from vaecodec.image.picture import Samples, alpha_plane
+from vaecodec.image.canvas import Canvas, reduce_plane, to_samples
+from vaecodec.image.picture import Samples
 from vaecodec.model.networks import Networks
 from vaecodec.spec import SEGMENTS
 
@@ -43,10 +46,10 @@ class Tiles:
 
     def __post_init__(self) -> None:
         header = self.reader.header
-        self.grid = grid_of(header.width, header.height, header.tile)
-        self.chunks, self.alpha_chunks = self.reader.coded(), self.reader.alpha()
+        self.grid = grid_of(header.width, header.height, header.tile_log2)
+        self.chunks, self.alpha_chunks = self.reader.latent_chunks(), self.reader.alpha_chunks()
         least = least_bits(self.nets, header.quality, (header.height, header.width)) / 8
-        if self.reader.lenient:
+        if self.reader.tolerant:
             there = sum(
                 max(0, min(chunk.end, self.reader.size) - chunk.at - CHUNK_OVERHEAD)
                 for chunk in self.chunks
@@ -82,7 +85,7 @@ class Tiles:
                 if beyond:
                     self.cut.add(tile)
                 # The end of a file that was cut is still of use; damage in the middle is not.
-                found.append((self.reader.beginning(chunk) if beyond else b"", False))
+                found.append((self.reader.truncated_payload(chunk) if beyond else b"", False))
                 break
         else:
             if len(found) < (SEGMENTS if self.reader.header.by_step else 1):
@@ -93,7 +96,7 @@ class Tiles:
     def latents(self, tile: int, payloads: Payloads) -> Latents | None:
         """A tile's exact latents; where it is damaged, the likeliest ones if lenient, else None."""
         if tile in self.damaged:
-            return self._likeliest(tile, payloads) if self.reader.lenient else None
+            return self._likeliest(tile, payloads) if self.reader.tolerant else None
         try:
             parts = [payload for payload, _ in payloads]
             if len(parts[-1]) < LATENTS_CRC.size:
@@ -155,8 +158,8 @@ class Tiles:
         header = self.reader.header
         plane = np.full(
             (box.height, box.width),
-            2**header.depth - 1,
-            np.uint16 if header.depth == 16 else np.uint8,
+            header.color.peak,
+            header.color.dtype,
         )
         for tile in self.grid.meeting(box):
             area = self.grid.box(tile)
@@ -164,11 +167,11 @@ class Tiles:
             try:
                 if tile >= len(self.alpha_chunks):
                     raise FormatError("its alpha is missing")
-                whole = alpha_plane(
+                whole = unpack_alpha(
                     self.reader.payload(self.alpha_chunks[tile]),
                     area.width,
                     area.height,
-                    header.depth,
+                    header.color,
                 )
                 plane[both.y0 - box.y0 : both.y1 - box.y0, both.x0 - box.x0 : both.x1 - box.x0] = (
                     whole[
@@ -184,7 +187,7 @@ class Tiles:
 
     def check(self) -> None:
         """Raises FormatError that lists the damaged tiles, if there are any and they matter."""
-        if not self.damaged or self.reader.lenient:
+        if not self.damaged or self.reader.tolerant:
             return
         if self.reader.header.tiles == 1:
             raise FormatError(next(iter(self.damaged.values())))
@@ -246,13 +249,13 @@ def decode_tiles(tiles: Tiles, wanted: Box, canvas: Canvas, crew: Crew, scale: i
         last = grid.meeting(blocks[0].grown(halo).within(grid.picture))[-1] // grid.columns
         while pending and pending[0] <= last:
             fetch(pending.pop(0))
-        if tiles.damaged and not tiles.reader.lenient:
+        if tiles.damaged and not tiles.reader.tolerant:
             continue  # the rest is only looked at to name all that is damaged
         for box, samples in zip(blocks, crew.map(show, blocks), strict=True):
-            samples = finished(samples, header.color)
-            if header.alpha:
+            samples = to_samples(samples, header.color)
+            if header.color.has_alpha:
                 plane = tiles.alpha(box)
-                plane = reduced(plane, scale) if scale > 1 else plane
+                plane = reduce_plane(plane, scale) if scale > 1 else plane
                 samples = np.concatenate([samples, plane[:, :, None]], axis=2)
             canvas.put((box.x0 - wanted.x0) // scale, (box.y0 - wanted.y0) // scale, samples)
     tiles.check()
@@ -273,7 +276,9 @@ def decode_tiles(tiles: Tiles, wanted: Box, canvas: Canvas, crew: Crew, scale: i
             for area in areas
         ]
 
-    if not fill(canvas, reduced_boxes(tiles.empty), slice(0, -1 if header.alpha else None)):
+    if not fill(
+        canvas, reduced_boxes(tiles.empty), slice(0, -1 if header.color.has_alpha else None)
+    ):
         raise FormatError("damaged: nothing of the picture is left")
     fill(
         canvas, reduced_boxes(tiles.bare), slice(-1, None)

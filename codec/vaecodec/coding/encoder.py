@@ -13,8 +13,9 @@ from vaecodec.entropy.coder import Encoder
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.format import container
 from vaecodec.format.container import BY_STEP, BY_TILE, LATENTS_CRC, Header
+from vaecodec.image.alpha import pack_alpha
 from vaecodec.image.box import Box
-from vaecodec.image.picture import Picture, alpha_bytes
+from vaecodec.image.picture import Picture
 from vaecodec.model.networks import Floats, Networks
 from vaecodec.spec import SEGMENTS
 
@@ -55,8 +56,8 @@ def encode_picture(
     ):
         tiles += block
     alpha = (
-        [(container.ALPHA, alpha_bytes(picture.alpha(grid.box(i)))) for i in range(len(tiles))]
-        if header.alpha
+        [(container.ALPHA, pack_alpha(picture.alpha(grid.box(i)))) for i in range(len(tiles))]
+        if header.color.has_alpha
         else []
     )
     if header.by_step:

@@ -1,1 +1,1 @@
-"""The .vae file format: bytes only, no NumPy and no model."""
+"""The .vae file format. Bytes only: no NumPy and no model."""

@@ -1,1 +1,1 @@
-"""Pictures in memory and in image files: Pillow and NumPy, no model."""
+"""Pictures in memory and in image files. Pillow and NumPy, no model."""

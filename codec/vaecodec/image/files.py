@@ -1,147 +1,174 @@
-"""Image files <-> pictures, with Pillow doing the files."""
+"""Reading and writing image files, and other file operations. Pillow does most of the work."""
 
 import io
 import os
 import tempfile
 import warnings
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from vaecodec.errors import ImageError, VaecodecError
-from vaecodec.format.container import MAX_PIXELS
-from vaecodec.image.picture import METADATA, Picture, Samples, check_size, metadata_of, with_clear
+from vaecodec.format.container import MAX_PIXELS, with_exif_prefix
+from vaecodec.image.deep_png import is_deep_png, read_deep_png, write_deep_png
+from vaecodec.image.metadata import NAMES
+from vaecodec.image.modes import PlainImage, plain_image
+from vaecodec.image.picture import Picture
+from vaecodec.image.samples import Samples, check_size
 
-# What the values 2 to 8 of EXIF's orientation ask for.
-TURNS: dict[int, Callable[[Samples], Samples]] = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a),
-}
+ImagePath = str | os.PathLike[str]
+TIFF_BITS_PER_SAMPLE = 258
 
 
-def _damaged(error: Exception) -> ImageError:
-    return ImageError(
-        f"damaged image ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-    )
+def read_image(file: ImagePath | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read an image file of any type that Pillow supports.
+
+    Args:
+        file: A path, the bytes of a file, or an open binary file.
+        max_pixels: Refuse images with more pixels than this.
+
+    Returns:
+        The loaded image, as Pillow reads it.
+
+    Raises:
+        ImageError: If the file is not an image, is damaged or is too large. The message names the path.
+        OSError: If the path cannot be opened.
+    """
+    with _opened(file) as stream:
+        return _read_with_pillow(stream, max_pixels)[0]
 
 
-def read_image(file: Path | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """A loaded PIL image from any file that Pillow reads. Raises ImageError; OSError where there is no such file."""
-    return _read(file, max_pixels)[0]
+def read_picture(file: ImagePath | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read an image file as a picture to encode.
+
+    The picture is upright and has the metadata of the file. PNG files keep their 16 bits per sample.
+    In other types of files, Pillow rounds the samples of colors to 8 bits. `Picture.notes` tells what
+    had to be changed.
+
+    Args:
+        file: A path or an open binary file.
+        max_pixels: Refuse images with more pixels than this.
+
+    Returns:
+        The picture.
+
+    Raises:
+        ImageError: If the file is not an image, is damaged or is too large, or if its mode cannot be
+            represented. The message names the path.
+        OSError: If the path cannot be opened.
+    """
+    return Picture(file, max_pixels)
 
 
-def _read(file: Path | bytes | BinaryIO, max_pixels: int) -> tuple[Image.Image, int]:
-    """The image, and how many bits a sample it has in the file."""
-    stream = (
-        io.BytesIO(file)
-        if isinstance(file, bytes)
-        else file.open("rb")
-        if isinstance(file, Path)
-        else file
-    )
+def read_plain_image(
+    file: ImagePath | BinaryIO, max_pixels: int, exif: bytes | Image.Exif | None = None
+) -> PlainImage:
+    """Read an image file for `Picture`. Raises what `read_picture` raises."""
+    with _opened(file) as stream:
+        bits, color_type = _png_format(stream)
+        if is_deep_png(bits, color_type):
+            with _reading_errors(stream):
+                return read_deep_png(stream, max_pixels, exif)
+        image, file_bits = _read_with_pillow(stream, max_pixels)
+        if bits in (2, 4) and color_type == 0 and "transparency" in image.info:
+            # Pillow scales the samples to 8 bits, but not the transparent one.
+            image.info["transparency"] *= 255 // (2**bits - 1)
+        plain = plain_image(image, exif)
+    if file_bits > 8 and plain.depth == 8:
+        plain.notes.append(
+            f"its {file_bits} bits per sample are read as 8; only 16-bit PNG keeps its depth"
+        )
+    return plain
+
+
+@contextmanager
+def _opened(file: ImagePath | bytes | BinaryIO) -> Iterator[BinaryIO]:
+    """Open `file`. If it is a path, ImageErrors raised in the block are made to name it."""
+    if isinstance(file, bytes):
+        yield io.BytesIO(file)
+    elif isinstance(file, (str, os.PathLike)):
+        with open(file, "rb") as stream:
+            try:
+                yield stream
+            except ImageError as error:
+                raise ImageError(f"{os.fspath(file)}: {error}") from None
+    else:
+        yield file
+
+
+@contextmanager
+def _reading_errors(stream: BinaryIO) -> Iterator[None]:
+    """Turn the exceptions of Pillow and pypng into ImageErrors."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # the limit below is ours
-            image = Image.open(stream)
-        check_size(*image.size, max_pixels)
-        bits = bits_of(image, stream)
-        image.load()
-        return image, bits
+        yield
     except Image.DecompressionBombError:
-        raise ImageError(f"more pixels than the {max_pixels} allowed") from None
+        raise ImageError("more pixels than PIL.Image.MAX_IMAGE_PIXELS allows") from None
     except UnidentifiedImageError:
-        raise ImageError(
-            "not an image that can be read" if stream.seek(0, io.SEEK_END) else "empty file"
-        ) from None
+        empty = stream.seek(0, io.SEEK_END) == 0
+        raise ImageError("empty file" if empty else "not an image that can be read") from None
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise _damaged(error) from None
-    finally:
-        if isinstance(file, Path):
-            stream.close()
+    except Exception as error:  # the decoders raise many types of exceptions for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(f"damaged image ({reason})") from None
 
 
-def bits_of(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
-    """Bits a sample of a file that is opened but not loaded, for those types whose colours Pillow rounds to 8 bits; else 8."""
+def _read_with_pillow(stream: BinaryIO, max_pixels: int) -> tuple[Image.Image, int]:
+    """Return the loaded image, and the number of bits per sample in the file."""
+    with _reading_errors(stream):
+        with warnings.catch_warnings():
+            # `max_pixels` is the limit.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(stream)
+        check_size(*image.size, max_pixels)
+        bits = bits_per_sample(image, stream)
+        image.load()
+        return image, bits
+
+
+def _png_format(stream: BinaryIO) -> tuple[int, int]:
+    """Return bit depth and color type of a PNG file, and (0, 0) for other files."""
+    start = stream.read(26)
+    stream.seek(0)
+    is_png = start.startswith(b"\x89PNG\r\n\x1a\n") and len(start) == 26
+    return (start[24], start[25]) if is_png else (0, 0)
+
+
+def bits_per_sample(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    """Return the bits per sample of a file that is open but not loaded.
+
+    The number is exact for the types of files whose colors Pillow rounds to 8 bits. It is 8 for all
+    others.
+    """
     if isinstance(image, TiffImageFile):
-        return int(max(image.tag_v2.get(258, (8,))))
+        return int(max(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (8,))))
     if image.format == "PPM":
         args = image.tile[0].args
         return int(args[1]).bit_length() if isinstance(args, tuple) and image.mode == "RGB" else 8
-    at = stream.tell()
+    position = stream.tell()
     stream.seek(0)
     start = stream.read(4096)
-    stream.seek(at)
-    if image.format == "JPEG2000" and len(siz := start.partition(b"\xff\x4f\xff\x51")[2]) > 36:
-        return (siz[36] & 127) + 1  # Ssiz (ISO/IEC 15444-1, A.5.1)
-    if image.format == "AVIF" and len(av1c := start.partition(b"av1C")[2]) > 2:
-        return (
-            12 if av1c[2] & 32 else 10 if av1c[2] & 64 else 8
-        )  # high_bitdepth and twelve_bit of the AV1 configuration
+    stream.seek(position)
+    if image.format == "JPEG2000":
+        siz = start.partition(b"\xff\x4f\xff\x51")[2]
+        if len(siz) > 36:
+            return (siz[36] & 127) + 1  # Ssiz (ISO/IEC 15444-1, A.5.1)
+    if image.format == "AVIF":
+        av1c = start.partition(b"av1C")[2]
+        if len(av1c) > 2:  # high_bitdepth and twelve_bit of the AV1 configuration
+            return 12 if av1c[2] & 32 else 10 if av1c[2] & 64 else 8
     return 8
 
 
-def read_picture(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
-    """What `encode` takes from an image file. PNG files of 16 bits and colours or alpha, which Pillow would round to 8 bits,
-    are read by pypng. Raises ImageError."""
-    start = file.read(26)
-    file.seek(0)
-    png_bits, png_color = (
-        (start[24], start[25]) if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 else (0, 0)
-    )
-    if png_bits == 16 and png_color:
-        return _read_deep_png(file, max_pixels)
-    image, bits = _read(file, max_pixels)
-    if png_bits in (2, 4) and not png_color and "transparency" in image.info:
-        image.info["transparency"] *= 255 // (
-            2**png_bits - 1
-        )  # Pillow scales the samples, but not this
-    picture = Picture(image, max_pixels)
-    if bits > 8 and not picture.color.endswith("16"):
-        picture.notes.append(
-            f"its {bits} bits a sample are read as 8; those of 16-bit PNG are kept"
-        )
-    return picture
-
-
-def _read_deep_png(file: BinaryIO, max_pixels: int) -> Picture:
-    import png
-
-    try:
-        header = Image.open(file)
-        check_size(*header.size, max_pixels)
-        metadata, notes, orientation = metadata_of(header)
-        file.seek(0)
-        width, height, rows, info = png.Reader(file=file).read()
-        array = np.empty((height, width, info["planes"]), np.uint16)
-        for y, row in enumerate(rows):
-            array[y] = np.frombuffer(row, np.uint16).reshape(width, -1)
-        if info.get("transparent"):
-            array = with_clear(array, info["transparent"])
-    except ImageError:
-        raise
-    except Exception as error:  # pypng raises many kinds for damaged files, and Pillow does
-        raise _damaged(error) from None
-    picture = Picture(TURNS[orientation](array) if orientation in TURNS else array, max_pixels)
-    picture.metadata, picture.notes = metadata, notes
-    return picture
-
-
 def image_kind(suffix: str) -> str:
-    """Pillow's name for the type of image that `suffix` (".png", ".jpg", ...) names. Raises ImageError."""
+    """Return Pillow's name of the type of image with a suffix (".png", ".jpg", ...).
+
+    Raises ImageError if Pillow cannot write such files.
+    """
     kind = Image.registered_extensions().get(suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise ImageError(f"cannot write images of type '{suffix}'; try .png")
@@ -151,100 +178,113 @@ def image_kind(suffix: str) -> str:
 def save_image(
     image: Image.Image | Samples, kind: str, out: BinaryIO, metadata: dict[str, Any]
 ) -> None:
-    """Write the picture, with its metadata where the type has a place for them, as a file of Pillow's type `kind`; arrays,
-    which have 16 bits and colours or alpha, become PNG by pypng. Raises ImageError; OSError where the disk is full."""
+    """Write an image file.
+
+    Args:
+        image: A PIL image, or an array (H, W, channels), uint16, with color or alpha, which can only be
+            written as PNG.
+        kind: Pillow's name of the type of file, see `image_kind`.
+        out: An open binary file.
+        metadata: May hold icc_profile, exif and xmp, which are kept if the type of file has a place for
+            them. Other entries are ignored.
+
+    Raises:
+        ImageError: If this type of file cannot hold the image.
+        OSError: If writing fails, for example because the disk is full.
+    """
     if not isinstance(image, Image.Image):
         if kind != "PNG":
-            raise ImageError(f"16 bits a sample cannot be written as {kind}; decode to .png")
-        _write_deep_png(image, out, metadata)
+            raise ImageError(f"16 bits per sample cannot be written as {kind}; decode to .png")
+        write_deep_png(image, out, metadata)
         return
-    kept = {name: metadata[name] for name in METADATA if metadata.get(name)}
-    if kind == "PNG" and "xmp" in kept:
+    options = {name: metadata[name] for name in NAMES if metadata.get(name)}
+    if "exif" in options:
+        options["exif"] = with_exif_prefix(options["exif"])  # JPEG needs it
+    if kind == "PNG" and "xmp" in options:
         from PIL.PngImagePlugin import PngInfo
 
         texts = PngInfo()
-        texts.add_itxt("XML:com.adobe.xmp", kept.pop("xmp").decode("utf-8", "replace"))
-        kept["pnginfo"] = texts
+        texts.add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))
+        options["pnginfo"] = texts
     try:
-        image.save(out, kind, **kept)
-    except Exception as error:  # Pillow's encoders raise many kinds for what they cannot hold
+        image.save(out, kind, **options)
+    except Exception as error:  # the encoders raise many types of exceptions
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ImageError(f"cannot be written as {kind} ({error})") from None
 
 
-def _write_deep_png(array: Samples, out: BinaryIO, metadata: dict[str, Any]) -> None:
-    import png
+def write_file(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file completely or not at all.
 
-    class Writer(png.Writer):  # type: ignore[misc]  # pypng writes no metadata
-        def write_preamble(self, outfile: BinaryIO) -> None:
-            super().write_preamble(outfile)
-            if metadata.get("icc_profile"):
-                png.write_chunk(
-                    outfile, b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"])
-                )
-            if metadata.get("exif"):
-                png.write_chunk(outfile, b"eXIf", metadata["exif"].removeprefix(b"Exif\0\0"))
-            if metadata.get("xmp"):
-                png.write_chunk(outfile, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata["xmp"])
+    The content goes to a temporary file in the same folder, which is then renamed. Symbolic links are
+    followed. Devices and pipes are written to directly.
 
-    height, width, channels = array.shape
-    writer = Writer(width, height, greyscale=channels < 3, alpha=channels in (2, 4), bitdepth=16)
-    writer.write(out, (row.reshape(-1) for row in array))
+    Args:
+        path: The file.
+        content: The bytes to write, or a function that writes them to an open binary file.
 
-
-def write_file(path: Path, save: bytes | Callable[[BinaryIO], object]) -> None:
-    """Write all that `save` writes (or is) or nothing: to a temporary file in the same folder, then rename. Raises OSError.
-
-    A link is followed; what is not an ordinary file, such as a device or a pipe, is written to as it is.
+    Raises:
+        OSError: If writing fails. An existing file is left unchanged.
     """
     path = path.resolve()
-    fill = (lambda f: f.write(save)) if isinstance(save, bytes) else save
+    save = (lambda file: file.write(content)) if isinstance(content, bytes) else content
     if path.exists() and not path.is_file():
-        with path.open("wb") as f:
-            fill(f)
+        with path.open("wb") as file:
+            save(file)
         return
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".vaecodec-", suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as f:
-            fill(f)
-            f.flush()
-            os.fsync(
-                f.fileno()
-            )  # before the rename, so that a crash leaves the old file or the new one
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(
-            temporary, path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~mask
-        )  # mkstemp's files are private
+        with os.fdopen(handle, "wb") as file:
+            save(file)
+            file.flush()
+            # Sync before the rename, so that a crash leaves either the old file or the new one.
+            os.fsync(file.fileno())
+        os.chmod(temporary, _mode_of(path))
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
+def _mode_of(path: Path) -> int:
+    """Return the permissions of a file, or those of a new file if it does not exist.
+
+    The files of mkstemp are private.
+    """
+    if path.exists():
+        return path.stat().st_mode & 0o7777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
 def make_folder(path: Path) -> None:
-    """With its parents, unless it is there. Raises VaecodecError."""
+    """Create a folder and its parents unless it exists. Raises VaecodecError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VaecodecError(f"{path}: cannot be created ({error.strerror})") from None
 
 
-def images_in(folder: Path, only: str | None = None) -> list[str]:
-    """Files directly in `folder` whose extension is `only`, or any that Pillow reads. Raises VaecodecError for none."""
-    if only is None:
-        suffixes = {
-            suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
-        }
-    else:
-        suffixes = {only}
+def images_in(folder: Path, suffix: str | None = None) -> list[str]:
+    """Return the sorted paths of the files in a folder that have a suffix.
+
+    The suffix is in lower case. By default, it is any suffix of an image file that Pillow reads. Raises
+    VaecodecError if there are no such files or if the folder cannot be read.
+    """
+    suffixes = {suffix}
+    if suffix is None:
+        readable = Image.registered_extensions().items()
+        suffixes = {extension for extension, kind in readable if kind in Image.OPEN}
     try:
-        found = [
-            str(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and p.is_file()
+        names = [
+            str(path)
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in suffixes and path.is_file()
         ]
     except OSError as error:
         raise VaecodecError(f"{folder}: cannot be read ({error.strerror})") from None
-    if not found:
-        raise VaecodecError(f"{folder}: holds no {only or 'image'} files")
-    return found
+    if not names:
+        raise VaecodecError(f"{folder}: contains no {suffix or 'image'} files")
+    return names

@@ -58,7 +58,7 @@ def embed_file(data: bytes | BinaryIO, *, model: str | None = None, threads: int
             f"{header.width} x {header.height} pixels are more than the {LARGEST} allowed"
         )
     return _assemble(
-        grid_of(header.width, header.height, header.tile), latents, nets, header.quality
+        grid_of(header.width, header.height, header.tile_log2), latents, nets, header.quality
     )
 
 

@@ -7,8 +7,9 @@ from PIL import Image
 from vaecodec.coding.tile_pool import Crew
 from vaecodec.coding.tiling import CELL_Y, HALO, Grid, padded
 from vaecodec.errors import ImageError, ModelError
+from vaecodec.format.color import color_named
 from vaecodec.image.box import Box
-from vaecodec.image.canvas import finished
+from vaecodec.image.canvas import to_samples
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.model import registry
 from vaecodec.model.networks import Networks
@@ -73,7 +74,7 @@ def restore(
         for box, samples in zip(
             row, crew.map(lambda box: _part(task, whole, box, crew.nets), row), strict=True
         ):
-            result[box.y0 : box.y1, box.x0 : box.x1] = finished(samples, "RGB")
+            result[box.y0 : box.y1, box.x0 : box.x1] = to_samples(samples, color_named("RGB"))
     if mask is not None:
         result[~mask] = whole[~mask][:, :3]
     return Image.fromarray(result)

@@ -12,8 +12,9 @@ from vaecodec.coding.tile_pool import Crew
 from vaecodec.coding.tiling import CELL_Z, Grid, grid_of, padded
 from vaecodec.entropy.coder import Coder, Ints, Tables
 from vaecodec.errors import ImageError, VaecodecError
+from vaecodec.format.color import color_named
 from vaecodec.image.box import Box
-from vaecodec.image.canvas import finished
+from vaecodec.image.canvas import to_samples
 from vaecodec.image.picture import Picture, Samples, as_picture, check_size
 from vaecodec.spec import STEPS, Y_FRACTION, check_quality
 
@@ -95,7 +96,7 @@ def show(
     for row in grid.blocks(grid.picture):
         shown = crew.map(lambda box: synthesise(box, grid, latents, crew.nets, quality), row)
         for box, samples in zip(row, shown, strict=True):
-            picture[box.y0 : box.y1, box.x0 : box.x1] = finished(samples, "RGB")
+            picture[box.y0 : box.y1, box.x0 : box.x1] = to_samples(samples, color_named("RGB"))
     return picture
 
 
@@ -129,5 +130,7 @@ def interpolate(
         samples = nets.synthesise(
             np.rint((start * (1 - share) + end * share) * Y_FRACTION), quality
         )
-        frames.append(Image.fromarray(finished(samples[: first.height, : first.width], "RGB")))
+        frames.append(
+            Image.fromarray(to_samples(samples[: first.height, : first.width], color_named("RGB")))
+        )
     return frames
