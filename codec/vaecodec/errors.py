@@ -1,4 +1,4 @@
-"""The exceptions of this package. Each message is one sentence that tells the user what is wrong."""
+"""The exceptions of this package. Each message tells the user in one sentence what is wrong."""
 
 
 class VaecodecError(Exception):

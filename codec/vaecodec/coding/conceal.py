@@ -10,8 +10,8 @@ from vaecodec.image.samples import Samples
 def fill(canvas: Canvas, boxes: list[Box], channels: slice) -> bool:
     """Paint some channels of each box from the lines of pixels around it.
 
-    The lines are weighted by their nearness. Boxes without an intact neighbour wait until other boxes
-    are painted. Returns False if nothing is intact.
+    The lines are weighted by their nearness. Boxes without an intact neighbour wait until other
+    boxes are painted. Returns False if nothing is intact.
     """
     waiting = list(boxes)
     whole = Box(0, 0, *canvas.size)
@@ -46,7 +46,7 @@ def _is_intact(line: Box, whole: Box, damaged: list[Box]) -> bool:
 
 
 def _lines_around(box: Box) -> list[tuple[Box, Samples]]:
-    """Return the four lines of pixels around a box, each with its weights in the box (1/distance)."""
+    """Return the four lines of pixels around a box, with their weights (1/distance) in it."""
     down = 1 / np.arange(1, box.height + 1)[:, None, None]
     right = 1 / np.arange(1, box.width + 1)[None, :, None]
     return [

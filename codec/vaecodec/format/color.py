@@ -1,4 +1,4 @@
-"""The kinds of samples that a .vae file can hold: grey or RGB, with or without alpha, 8 or 16 bits."""
+"""The layouts of samples in a .vae file: grey or RGB, with or without alpha, 8 or 16 bits."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class Color:
 
     @property
     def as_8_bit(self) -> "Color":
-        """The color with the same channels and 8 bits per sample. Pillow has a mode for each."""
+        """The `Color` with the same channels and 8 bits per sample. Pillow has a mode for each."""
         return COLORS[self.code & 0b011]
 
 
@@ -69,5 +69,5 @@ _BY_NAME = {color.name: color for color in COLORS}
 
 
 def color_named(name: str) -> Color:
-    """Return the color called `name`. Raises KeyError if there is none."""
+    """Return the `Color` called `name`. Raises KeyError if there is none."""
     return _BY_NAME[name]

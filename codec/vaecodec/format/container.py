@@ -1,7 +1,7 @@
 """The .vae container: a fixed header followed by chunks. docs/FORMAT.md is the specification.
 
-This module writes files and parses headers. `reader` finds and verifies the chunks of a file. Neither
-knows anything about the model.
+This module writes files and parses headers. `reader` finds and verifies the chunks of a file.
+Neither knows anything about the model.
 """
 
 import struct
@@ -21,10 +21,16 @@ MAX_UNTILED_PIXELS = 2**21
 MAX_TILES = 2**15
 MAX_METADATA = 2**24  # bytes of one kind of metadata, uncompressed
 TILE_LOG2_RANGE = range(7, 11)
-BY_TILE, BY_STEP = 0, 1  # the values of Header.coding: tile after tile, or step after step
+
+# Values of Header.coding, the order of the bits.
+BY_TILE = 0  # tile after tile
+BY_STEP = 1  # step after step
 
 # Chunk types. A reader skips an unknown type in lower case and refuses one in upper case.
-TILE, STEP, ALPHA, INDEX = b"T", b"P", b"A", b"I"
+TILE = b"T"  # latents of one tile
+STEP = b"P"  # latents of one step of one tile
+ALPHA = b"A"  # alpha of one tile
+INDEX = b"I"  # types and lengths of the other chunks
 KNOWN_KINDS = (TILE, STEP, ALPHA, INDEX)
 METADATA_NAMES = {b"c": "icc_profile", b"e": "exif", b"x": "xmp"}  # Pillow's names
 EXIF_PREFIX = b"Exif\0\0"  # precedes EXIF in JPEG files and in Pillow, but not in .vae files
@@ -152,9 +158,10 @@ def probe(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             picture is larger than the limits allow.
 
     Example:
-        >>> header = vaecodec.probe(Path("photo.vae").read_bytes())  # doctest: +SKIP
-        >>> header.width, header.height, header.quality  # doctest: +SKIP
-        (768, 512, 50.0)
+        >>> data = write(Header(768, 512, COLORS[1], 50, "0123abcd"), [])
+        >>> header = probe(data[:26])
+        >>> header.width, header.height, header.color.name, header.quality
+        (768, 512, 'RGB', 50.0)
     """
     if not data:
         raise FormatError("empty file")
@@ -233,8 +240,8 @@ def pack_metadata(metadata: dict[str, bytes]) -> list[tuple[bytes, bytes]]:
 def unpack_metadata(payload: bytes, name: str) -> bytes:
     """Return the metadata in the payload of a chunk. Raises FormatError.
 
-    EXIF comes back in Pillow's form, with the prefix that the files themselves do not have. Files of
-    older versions do have it.
+    EXIF comes back in Pillow's form, with the prefix that the files themselves do not have. Files
+    of older versions do have it.
     """
     unpacker = zlib.decompressobj()
     try:
@@ -253,6 +260,7 @@ def with_exif_prefix(exif: bytes) -> bytes:
 
 def strip_exif_prefix(exif: bytes) -> bytes:
     """Return the TIFF structure alone. Some programs write the prefix twice."""
-    while exif.startswith(EXIF_PREFIX):
-        exif = exif.removeprefix(EXIF_PREFIX)
-    return exif
+    start = 0
+    while exif.startswith(EXIF_PREFIX, start):
+        start += len(EXIF_PREFIX)
+    return exif[start:]

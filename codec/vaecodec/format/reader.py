@@ -122,7 +122,7 @@ class Reader:
         self.chunks.append(chunk)
 
     def chunk_at(self, at: int) -> Chunk:
-        """Interpret the bytes at an offset as the start of a chunk. Raises FormatError at the end."""
+        """Interpret the bytes at an offset as a chunk. Raises FormatError if there are too few."""
         start = self.read_at(at, CHUNK_START.size)
         if len(start) < CHUNK_START.size:
             raise FormatError("cut short inside the header of a chunk")
@@ -175,7 +175,8 @@ class Reader:
     def latent_chunks(self) -> list[Chunk]:
         """Return the chunks of latents in file order.
 
-        There is one per tile or, if the file is ordered step after step, SEGMENTS times one per tile.
+        There is one per tile. If the file is ordered step after step, there are SEGMENTS per tile:
+        the first of all tiles, then the second of all tiles, and so on.
         """
         kind = STEP if self.header.by_step else TILE
         return [chunk for chunk in self.chunks if chunk.kind == kind]

@@ -20,8 +20,8 @@ from vaecodec.format.container import (
 if TYPE_CHECKING:
     from vaecodec.format.reader import Reader
 
-# Candidates whose checksum is tried when searching for the next chunk. More false ones than this are
-# no accident, and trying them all could take very long.
+# Candidates whose checksum is tried when searching for the next chunk. More false ones than this
+# are no accident, and trying them all could take very long.
 MAX_CANDIDATES = 64
 
 

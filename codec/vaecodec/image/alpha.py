@@ -1,4 +1,4 @@
-"""Alpha: coded without loss, or made from a transparent color."""
+"""Alpha, coded without loss or made from a transparent colour."""
 
 import io
 
@@ -44,7 +44,7 @@ def unpack_alpha(data: bytes, width: int, height: int, color: Color) -> Samples:
 
 
 def add_alpha(array: Samples, transparent: tuple[int, ...]) -> Samples:
-    """Append a channel of alpha to (H, W, C): 0 where the samples equal `transparent`, else full."""
+    """Append alpha to (H, W, C): 0 where the samples equal `transparent`, and opaque elsewhere."""
     matches = (array == np.array(transparent)).all(2, keepdims=True)
     alpha = np.where(matches, 0, np.iinfo(array.dtype).max).astype(array.dtype)
     return np.concatenate([array, alpha], axis=2)

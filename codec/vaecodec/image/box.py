@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of pixels: columns x0 to x1, rows y0 to y1, ends not included."""
+    """A rectangle of pixels: columns x0 to x1 and rows y0 to y1, without x1 and y1 themselves."""
 
     x0: int
     y0: int
@@ -21,12 +21,13 @@ class Box:
         return self.y1 - self.y0
 
     def meets(self, other: "Box") -> bool:
+        """Whether the two share pixels."""
         return (
             self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
         )
 
     def within(self, other: "Box") -> "Box":
-        """The part that both cover."""
+        """Return the part that both cover."""
         return Box(
             max(self.x0, other.x0),
             max(self.y0, other.y0),
@@ -35,4 +36,5 @@ class Box:
         )
 
     def grown(self, by: int) -> "Box":
+        """Return the box enlarged by a number of pixels on each side."""
         return Box(self.x0 - by, self.y0 - by, self.x1 + by, self.y1 + by)

@@ -1,4 +1,4 @@
-"""Canvases that decoded samples are put on."""
+"""Pictures to decode into, filled box by box."""
 
 import numpy as np
 from PIL import Image
@@ -82,7 +82,7 @@ Canvas = ImageCanvas | ArrayCanvas
 
 
 def new_canvas(width: int, height: int, color: Color, array: bool = False) -> Canvas:
-    """Return a canvas: an array if `array` is true or Pillow has no mode for `color`, else an image."""
+    """Return an ImageCanvas, or an ArrayCanvas if `array` or if Pillow has no mode for `color`."""
     if array or color.pillow_mode is None:
         return ArrayCanvas(width, height, color)
     return ImageCanvas(width, height, color)

@@ -1,4 +1,4 @@
-"""PNG files with 16 bits per sample and color or alpha, which Pillow would round to 8 bits."""
+"""PNG files with 16 bits per sample and colour or alpha, which Pillow would round to 8 bits."""
 
 import zlib
 from typing import Any, BinaryIO
@@ -11,11 +11,6 @@ from vaecodec.image.alpha import add_alpha
 from vaecodec.image.metadata import array_upright, read_metadata
 from vaecodec.image.modes import PlainImage
 from vaecodec.image.samples import Samples, check_size
-
-
-def is_deep_png(bits: int, color_type: int) -> bool:
-    """Whether pypng must read a PNG file with this bit depth and color type (0 is plain grey)."""
-    return bits == 16 and color_type != 0
 
 
 def read_deep_png(
@@ -41,7 +36,10 @@ def read_deep_png(
 
 
 def write_deep_png(array: Samples, out: BinaryIO, metadata: dict[str, Any]) -> None:
-    """Write an array (H, W, channels), uint16, and its icc_profile, exif and xmp. Raises OSError."""
+    """Write an array (H, W, channels), uint16, with its icc_profile, exif and xmp.
+
+    Raises OSError.
+    """
     import png
 
     class Writer(png.Writer):  # type: ignore[misc]  # pypng has no types

@@ -14,14 +14,15 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from vaecodec.errors import ImageError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS, with_exif_prefix
-from vaecodec.image.deep_png import is_deep_png, read_deep_png, write_deep_png
+from vaecodec.image.deep_png import read_deep_png, write_deep_png
 from vaecodec.image.metadata import NAMES
 from vaecodec.image.modes import PlainImage, plain_image
 from vaecodec.image.picture import Picture
 from vaecodec.image.samples import Samples, check_size
 
 ImagePath = str | os.PathLike[str]
-TIFF_BITS_PER_SAMPLE = 258
+PNG_GREY = 0  # color type
+TIFF_BITS_PER_SAMPLE = 258  # tag
 
 
 def read_image(file: ImagePath | bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -35,7 +36,8 @@ def read_image(file: ImagePath | bytes | BinaryIO, max_pixels: int = MAX_PIXELS)
         The loaded image, as Pillow reads it.
 
     Raises:
-        ImageError: If the file is not an image, is damaged or is too large. The message names the path.
+        ImageError: If the file is not an image, is damaged or is too large. The message names the
+            path.
         OSError: If the path cannot be opened.
     """
     with _opened(file) as stream:
@@ -45,9 +47,9 @@ def read_image(file: ImagePath | bytes | BinaryIO, max_pixels: int = MAX_PIXELS)
 def read_picture(file: ImagePath | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read an image file as a picture to encode.
 
-    The picture is upright and has the metadata of the file. PNG files keep their 16 bits per sample.
-    In other types of files, Pillow rounds the samples of colors to 8 bits. `Picture.notes` tells what
-    had to be changed.
+    The picture is upright and has the metadata of the file. PNG files keep their 16 bits per
+    sample. In other types of files, Pillow rounds the samples of colours to 8 bits. `Picture.notes`
+    tells what had to be changed.
 
     Args:
         file: A path or an open binary file.
@@ -57,8 +59,8 @@ def read_picture(file: ImagePath | BinaryIO, max_pixels: int = MAX_PIXELS) -> Pi
         The picture.
 
     Raises:
-        ImageError: If the file is not an image, is damaged or is too large, or if its mode cannot be
-            represented. The message names the path.
+        ImageError: If the file is not an image, is damaged or is too large, or if its mode cannot
+            be represented. The message names the path.
         OSError: If the path cannot be opened.
     """
     return Picture(file, max_pixels)
@@ -70,11 +72,11 @@ def read_plain_image(
     """Read an image file for `Picture`. Raises what `read_picture` raises."""
     with _opened(file) as stream:
         bits, color_type = _png_format(stream)
-        if is_deep_png(bits, color_type):
+        if bits == 16 and color_type != PNG_GREY:
             with _reading_errors(stream):
                 return read_deep_png(stream, max_pixels, exif)
         image, file_bits = _read_with_pillow(stream, max_pixels)
-        if bits in (2, 4) and color_type == 0 and "transparency" in image.info:
+        if bits in (2, 4) and color_type == PNG_GREY and "transparency" in image.info:
             # Pillow scales the samples to 8 bits, but not the transparent one.
             image.info["transparency"] *= 255 // (2**bits - 1)
         plain = plain_image(image, exif)
@@ -131,7 +133,7 @@ def _read_with_pillow(stream: BinaryIO, max_pixels: int) -> tuple[Image.Image, i
 
 
 def _png_format(stream: BinaryIO) -> tuple[int, int]:
-    """Return bit depth and color type of a PNG file, and (0, 0) for other files."""
+    """Return bit depth and colour type of a PNG file, and (0, 0) for other files."""
     start = stream.read(26)
     stream.seek(0)
     is_png = start.startswith(b"\x89PNG\r\n\x1a\n") and len(start) == 26
@@ -141,8 +143,8 @@ def _png_format(stream: BinaryIO) -> tuple[int, int]:
 def bits_per_sample(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
     """Return the bits per sample of a file that is open but not loaded.
 
-    The number is exact for the types of files whose colors Pillow rounds to 8 bits. It is 8 for all
-    others.
+    The number is exact for the types of files whose colours Pillow rounds to 8 bits. It is 8 for
+    all others.
     """
     if isinstance(image, TiffImageFile):
         return int(max(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (8,))))
@@ -181,12 +183,12 @@ def save_image(
     """Write an image file.
 
     Args:
-        image: A PIL image, or an array (H, W, channels), uint16, with color or alpha, which can only be
-            written as PNG.
+        image: A PIL image, or an array (H, W, channels), uint16, with colour or alpha, which can
+            only be written as PNG.
         kind: Pillow's name of the type of file, see `image_kind`.
         out: An open binary file.
-        metadata: May hold icc_profile, exif and xmp, which are kept if the type of file has a place for
-            them. Other entries are ignored.
+        metadata: May hold icc_profile, exif and xmp, which are kept if the type of file has a place
+            for them. Other entries are ignored.
 
     Raises:
         ImageError: If this type of file cannot hold the image.
@@ -217,8 +219,8 @@ def save_image(
 def write_file(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file completely or not at all.
 
-    The content goes to a temporary file in the same folder, which is then renamed. Symbolic links are
-    followed. Devices and pipes are written to directly.
+    The content goes to a temporary file in the same folder, which is then renamed. Symbolic links
+    are followed. Devices and pipes are written to directly.
 
     Args:
         path: The file.
@@ -270,8 +272,8 @@ def make_folder(path: Path) -> None:
 def images_in(folder: Path, suffix: str | None = None) -> list[str]:
     """Return the sorted paths of the files in a folder that have a suffix.
 
-    The suffix is in lower case. By default, it is any suffix of an image file that Pillow reads. Raises
-    VaecodecError if there are no such files or if the folder cannot be read.
+    The suffix is in lower case. By default, it is any suffix of an image file that Pillow reads.
+    Raises VaecodecError if there are no such files or if the folder cannot be read.
     """
     suffixes = {suffix}
     if suffix is None:

@@ -1,4 +1,4 @@
-"""Color profile, EXIF and XMP of images, and the orientation that EXIF asks for."""
+"""Colour profile, EXIF and XMP of images, and the orientation that EXIF asks for."""
 
 import re
 import warnings

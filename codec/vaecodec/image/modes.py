@@ -84,7 +84,7 @@ def _convert(image: Image.Image, transparent: object) -> Image.Image | Samples:
 def _cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str]:
     """Return the image in RGB, and a note that says how it was converted.
 
-    The color profile is used if there is a valid one, else Pillow's plain formula.
+    The colour profile is used if there is a valid one, else Pillow's plain formula.
     """
     from PIL import ImageCms
 

@@ -23,9 +23,9 @@ class Picture:
     """A picture to encode. Its samples are read box by box, so large pictures are not copied.
 
     Args:
-        source: A PIL image; an array (H, W) or (H, W, channels), uint8 or uint16, where 1 to 4
-            channels stand for grey, grey and alpha, RGB, RGB and alpha; or an image file, as a path or
-            an open binary file.
+        source: A PIL image, an array, or an image file (a path or an open binary file). Arrays are
+            uint8 or uint16 and have shape (H, W) or (H, W, channels). One channel is grey, two are
+            grey and alpha, three are RGB, four are RGB and alpha.
         max_pixels: Refuse pictures with more pixels than this.
         exif: Replaces the EXIF of the image.
 
@@ -67,10 +67,11 @@ class Picture:
         check_size(self.width, self.height, max_pixels)
 
     def samples(self, box: Box) -> Samples:
-        """Return the color of a box as (h, w, 3): red, green and blue, or three times grey.
+        """Return the colours of a box as (h, w, 3): red, green and blue, or three times grey.
 
-        8-bit samples are uint8, 16-bit samples become float32 between 0 and 255. Where the box extends
-        beyond the right and lower edges of the picture, the last column and row are repeated.
+        8-bit samples are uint8, 16-bit samples become float32 between 0 and 255. Where the box
+        extends beyond the right and lower edges of the picture, the last column and row are
+        repeated.
         """
         inside = box.within(Box(0, 0, self.width, self.height))
         array = crop_samples(self.source, inside)[:, :, : self.color.color_channels]
