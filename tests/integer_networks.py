@@ -1,6 +1,6 @@
 """h_s and the context model three more times, written from docs/FORMAT.md: int64 numpy, torch float64, torch float32.
 
-Each is a drop-in for `vaecodec.model.networks.Networks` in `vaecodec.coding.latents.walk`, and no arithmetic is shared with it.
+Each is a drop-in for `vaecodec.model.networks.Networks` in `vaecodec.coding.latents.decode_tile`, and no arithmetic is shared with it.
 """
 
 import hashlib
@@ -149,7 +149,7 @@ class Torch(IntegerNetworks):
 
 @dataclass
 class Trace:
-    """Runs `walk` with these networks and keeps a hash of all means, table indices and symbols."""
+    """Runs `decode_tile` with these networks and keeps a hash of all means, table indices and symbols."""
 
     nets: Any
     digest: Any = field(default_factory=hashlib.sha256)
@@ -175,7 +175,7 @@ class Trace:
 
 def digest(data: bytes, nets: Any) -> str:
     """Hash of everything exact in decoding a .vae file of one tile with these networks."""
-    from vaecodec.coding.latents import walk
+    from vaecodec.coding.latents import decode_tile
     from vaecodec.entropy.coder import Decoder
     from vaecodec.format.reader import Reader
 
@@ -183,7 +183,8 @@ def digest(data: bytes, nets: Any) -> str:
     (chunk,) = reader.latent_chunks()
     tile, header = reader.payload(chunk), reader.header
     trace = Trace(nets)
-    latents = walk(trace, header.quality, (header.height, header.width), [Decoder(tile[4:])] * 5)
+    size = (header.height, header.width)
+    latents = decode_tile(trace, header.quality, size, [Decoder(tile[4:])] * 5)
     assert latents.checksum() == int.from_bytes(tile[:4], "little")
     trace.digest.update(latents.y.astype("<i4").tobytes())
     return str(trace.digest.hexdigest())

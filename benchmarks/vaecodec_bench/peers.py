@@ -82,7 +82,7 @@ def vaecodec_codec(name: str, model: str) -> Codec:
 
     def version() -> str:
         nets = registry.load_model(model, 0)
-        if effort and not nets.can("refine"):
+        if effort and not nets.has_weights_for("refine"):
             raise ImportError(f"model {nets.id} has no refine.onnx")
         return f"{vaecodec.__version__}, model {nets.id}" + (f", effort {effort}" if effort else "")
 

@@ -1,42 +1,90 @@
 """vaecodec: a learned image codec with a real file format.
 
->>> import vaecodec                                          # doctest: +SKIP
->>> data = vaecodec.encode(PIL.Image.open("photo.png"))      # doctest: +SKIP
->>> vaecodec.decode(data).save("decoded.png")                # doctest: +SKIP
+Example:
+    >>> import vaecodec
+    >>> data = vaecodec.encode("photo.png", quality=60)
+    >>> vaecodec.decode(data).size == vaecodec.decode("photo.vae").size
+    True
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaecodec.api import decode, decode_array, encode
-    from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
+    from vaecodec.api import decode, decode_array, encode, open
+    from vaecodec.coding.vae_file import Damage, VaeFile
+    from vaecodec.errors import (
+        FormatError,
+        ImageError,
+        ModelError,
+        OutputError,
+        ParameterError,
+        VaecodecError,
+    )
+    from vaecodec.format.color import Color
     from vaecodec.format.container import Header, probe
+    from vaecodec.tasks.embed import Embedding, embed, embed_file
+    from vaecodec.tasks.interpolate import interpolate
+    from vaecodec.tasks.restore import restore
+    from vaecodec.tasks.sample import sample
+    from vaecodec.tasks.score import Score, score
 
 __version__ = "0.1.0"
 __all__ = [
+    "Color",
+    "Damage",
+    "Embedding",
     "FormatError",
     "Header",
     "ImageError",
     "ModelError",
+    "OutputError",
+    "ParameterError",
+    "Score",
+    "VaeFile",
     "VaecodecError",
     "decode",
     "decode_array",
+    "embed",
+    "embed_file",
     "encode",
+    "interpolate",
+    "open",
     "probe",
+    "restore",
+    "sample",
+    "score",
 ]
 
-_HOMES = {
-    "encode": "api",
+_MODULES = {
+    "Color": "format.color",
+    "Damage": "coding.vae_file",
+    "Embedding": "tasks.embed",
+    "Header": "format.container",
+    "Score": "tasks.score",
+    "VaeFile": "coding.vae_file",
     "decode": "api",
     "decode_array": "api",
+    "embed": "tasks.embed",
+    "embed_file": "tasks.embed",
+    "encode": "api",
+    "interpolate": "tasks.interpolate",
+    "open": "api",
     "probe": "format.container",
-    "Header": "format.container",
+    "restore": "tasks.restore",
+    "sample": "tasks.sample",
+    "score": "tasks.score",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Load on first use, so that `vaecodec info` starts without numpy or an inference engine."""
+    """Load a public name on first use, so that `vaecodec info` starts without NumPy."""
     if name not in __all__:
         raise AttributeError(f"module 'vaecodec' has no attribute {name!r}")
-    return getattr(import_module(f"vaecodec.{_HOMES.get(name, 'errors')}"), name)
+    value = getattr(import_module(f"vaecodec.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,28 +1,26 @@
-"""Pictures <-> .vae bytes: the only place that knows the whole way."""
+"""The public functions that turn pictures into .vae files and back."""
 
-from typing import Any, BinaryIO
+import math
+from dataclasses import dataclass
 
 from PIL import Image
 
-from vaecodec.coding.decoder import Tiles, decode_tiles
-from vaecodec.coding.encoder import encode_picture
-from vaecodec.coding.latents import Latents
-from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import tile_log2
-from vaecodec.errors import ImageError, ModelError, VaecodecError
-from vaecodec.format.container import MAX_PIXELS, Header
+from vaecodec._arrays import Samples
+from vaecodec.coding.encoder import at_quality, encode_picture
+from vaecodec.coding.session import Session, start_session
+from vaecodec.coding.targets import EncodeAt, encode_to_psnr, encode_to_size
+from vaecodec.coding.vae_file import Region, Source, VaeFile
+from vaecodec.errors import ParameterError, VaecodecError
+from vaecodec.format.container import MAX_PIXELS
 from vaecodec.format.reader import Reader
-from vaecodec.image.box import Box
-from vaecodec.image.canvas import ArrayCanvas, Canvas, ImageCanvas, new_canvas
-from vaecodec.image.picture import ImageSource, Picture, Samples, as_picture
-from vaecodec.model.networks import Networks
-from vaecodec.spec import check_quality
+from vaecodec.image.picture import ImageSource, Picture, as_picture
 
-Region = tuple[int, int, int, int]
+DEFAULT_QUALITY = 50
+MAX_EFFORT = 9
 
 
 def encode(
-    image: ImageSource | Picture,
+    source: Picture | ImageSource,
     quality: float | None = None,
     *,
     bpp: float | None = None,
@@ -37,192 +35,227 @@ def encode(
 ) -> bytes:
     """Compress a picture.
 
-    image: a PIL image, a path, or an array (H, W) or (H, W, 1 to 4), grey or colours, with alpha or without, uint8 or uint16.
-    quality: 1 (smallest) to 100 (best) in steps of 0.01; 50 unless told. Instead of it, one target, found by search:
-    bpp (bits per pixel) or size (bytes), which the file will not exceed, or psnr (dB), which the picture will not miss.
-    effort: 0 to 9; each unit spends the time of about 25 encodings more on a smaller file at the same quality, with up
-    to 3 GB of memory.
-    progressive: order the bits of large pictures so that each prefix shows all of it. strip: drop profile, EXIF and XMP.
-    model: id or folder of a model; None is the default one. threads: 0 is one a core.
-    Returns the bytes of a .vae file (docs/FORMAT.md), and warns of what had to be changed (UserWarning). Raises ImageError,
-    ModelError, VaecodecError; ValueError for two of quality and the targets.
+    Give at most one of `quality`, `bpp`, `size` and `psnr`. The last three are found by search,
+    which takes several encodings.
+
+    Args:
+        source: Path of an image file, a PIL image, or an array of shape (H, W) or
+            (H, W, 1 to 4), uint8 or uint16: grey or RGB, with or without alpha.
+        quality: 1 (smallest file) to 100 (best picture) in steps of 0.01. The default is 50.
+        bpp: Upper limit in bits per pixel.
+        size: Upper limit in bytes.
+        psnr: Lower limit of the PSNR of the colours in dB.
+        effort: 0 to 9. Each unit takes the time of about 25 more encodings and makes the file
+            smaller at the same quality. It needs up to 3 GB of memory.
+        progressive: Order the bits of a large picture so that each prefix of the file shows all
+            of it.
+        strip: Leave out ICC profile, EXIF and XMP.
+        model: Id or folder of a model. None is the default model.
+        threads: Number of threads. 0 is one per core.
+        max_pixels: Refuse larger pictures.
+
+    Returns:
+        The bytes of a .vae file (docs/FORMAT.md).
+
+    Raises:
+        ImageError: The picture cannot be read or represented.
+        ModelError: The model is missing, damaged or unable to do this.
+        ParameterError: An argument is out of range.
+        VaecodecError: The target cannot be reached.
+
+    Warns:
+        UserWarning: Something of the picture is changed or left out, such as the frames of an
+            animation after the first.
+
+    Example:
+        >>> data = vaecodec.encode("photo.png", quality=60)
+        >>> data[:4]
+        b'\\x89VAE'
     """
-    if sum(value is not None for value in (quality, bpp, size, psnr)) > 1:
-        raise ValueError("give one of quality, bpp, size and psnr")
-    for name, value in (("bpp", bpp), ("size", size), ("psnr", psnr)):
-        if value is not None and not 0 < value < float("inf"):
-            raise VaecodecError(f"{name} must be a positive number, not {value}")
-    if effort not in range(10):
-        raise VaecodecError(f"effort must be a whole number from 0 to 9, not {effort}")
-    fixed = check_quality(50 if quality is None else quality)
-    picture = as_picture(image, max_pixels)
-    pixels = picture.width * picture.height
-    # Gradients take much memory, so with them the tiles come one after the other, each with all threads.
-    crew = Crew(model, threads, tile_log2(picture.width, picture.height) > 0 and not effort)
-
-    def attempt(quality: float, effort: int = int(effort)) -> bytes:
-        return encode_picture(picture, quality, crew, progressive, strip, effort)
-
+    _check_targets(quality, bpp, size, psnr, effort)
+    picture = as_picture(source, max_pixels)
+    session = start_session(
+        picture.width,
+        picture.height,
+        DEFAULT_QUALITY if quality is None else quality,
+        max_pixels=max_pixels,
+        model=model,
+        threads=threads,
+        # Gradients take much memory, so with effort the tiles come one after the other.
+        concurrent=not effort,
+    )
     if bpp is None and size is None and psnr is None:
-        return attempt(fixed)
-    from vaecodec.coding import targets
+        return encode_picture(picture, session, progressive, strip, effort)
+    max_bytes = bpp * picture.width * picture.height / 8 if bpp is not None else size
+    search = _TargetSearch(picture, session, max_bytes, psnr, progressive, strip, effort, threads)
+    return search.run()
 
-    def found(attempt: targets.Attempt, near: int | None = None) -> bytes:
-        if psnr is None:
-            return targets.encode_to_size(
-                size if size is not None else (bpp or 0) * pixels / 8, attempt, near
-            )
-        return targets.encode_to_psnr(
-            picture,
-            psnr,
-            attempt,
-            lambda data: decode_array(data, model=model, threads=threads),
-            near,
+
+def _check_targets(
+    quality: float | None,
+    bpp: float | None,
+    size: int | None,
+    psnr: float | None,
+    effort: int,
+) -> None:
+    """Raise ParameterError for targets that exclude each other or are out of range."""
+    if sum(value is not None for value in (quality, bpp, size, psnr)) > 1:
+        raise ParameterError("give only one of quality, bpp, size and psnr")
+    for name, value in (("bpp", bpp), ("size", size), ("psnr", psnr)):
+        if value is not None and not 0 < value < math.inf:
+            raise ParameterError(f"{name} must be a positive number, not {value}")
+    if effort not in range(MAX_EFFORT + 1):
+        raise ParameterError(f"effort must be a whole number from 0 to 9, not {effort}")
+
+
+@dataclass(frozen=True)
+class _TargetSearch:
+    """The search for the file of a picture that meets a size in bytes, or a PSNR in dB."""
+
+    picture: Picture
+    session: Session
+    max_bytes: float | None
+    psnr: float | None
+    progressive: bool
+    strip: bool
+    effort: int
+    threads: int
+
+    def run(self) -> bytes:
+        if not self.effort:
+            return self._search(0, None)
+        try:
+            # The search without effort is quick and tells where to look.
+            first_guess = round(Reader(self._search(0, None)).header.quality * 100)
+        except VaecodecError:  # the target is out of reach without effort
+            return self._search(self.effort, None)
+        return self._search(self.effort, first_guess)
+
+    def _search(self, effort: int, first_guess: int | None) -> bytes:
+        encode_at = self._encoder(effort)
+        if self.psnr is not None:
+            return encode_to_psnr(self.picture, self.psnr, encode_at, self._decode, first_guess)
+        assert self.max_bytes is not None
+        return encode_to_size(self.max_bytes, encode_at, first_guess)
+
+    def _encoder(self, effort: int) -> EncodeAt:
+        return lambda quality: encode_picture(
+            self.picture, at_quality(self.session, quality), self.progressive, self.strip, effort
         )
 
-    if not effort:
-        return found(attempt)
-    try:
-        near = round(Reader(found(lambda quality: attempt(quality, 0))).header.quality * 100)
-    except VaecodecError:  # out of reach without effort
-        near = None
-    return found(attempt, near)
+    def _decode(self, data: bytes) -> Samples:
+        return decode_array(data, model=str(self.session.nets.folder), threads=self.threads)
+
+
+def open(  # like PIL.Image.open
+    source: Source,
+    *,
+    model: str | None = None,
+    threads: int = 0,
+    tolerant: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> VaeFile:
+    """Open a .vae file to read its header, its metadata, and all or parts of its picture.
+
+    Args:
+        source: Path, bytes-like object (such as bytes, mmap or memoryview) or binary file.
+        model: Folder of the model that the file names, if it is not installed.
+        threads: Number of threads. 0 is one per core.
+        tolerant: Read a damaged or truncated file as far as possible. `VaeFile.damage` tells
+            what is lost.
+        max_pixels: Refuse larger pictures.
+
+    Returns:
+        The open file, which is a context manager.
+
+    Raises:
+        FormatError: This is not a .vae file, or its header is damaged.
+        OSError: There is no such file.
+        ParameterError: `threads` is out of range.
+
+    Example:
+        >>> with vaecodec.open("photo.vae") as file:
+        ...     size = file.header.width, file.header.height
+        ...     corner = file.read(region=(0, 0, 64, 64))
+        >>> corner.size
+        (64, 64)
+    """
+    return VaeFile(source, model=model, threads=threads, tolerant=tolerant, max_pixels=max_pixels)
 
 
 def decode(
-    data: bytes | BinaryIO,
+    source: Source,
     *,
     region: Region | None = None,
     scale: int = 1,
-    best_effort: bool = False,
-    preview: bool = False,
+    tolerant: bool = False,
     model: str | None = None,
     threads: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """Picture of a .vae file, of which only what is needed is read: a PIL image of mode L, RGB, LA, RGBA or I;16.
+    """Decode a .vae file to a PIL image.
 
-    region: x, y, width, height in pixels of the whole picture. scale: 2, 4 or 8 for a quick picture so many times smaller.
-    best_effort: fill damaged tiles from their neighbours; info["damaged"] lists them as (x, y, width, height), and
-    info["lost"] what else is damaged, a sentence each. preview: make what can be made of a file that is cut short or still
-    arriving; info["share"] is the part of it at hand, and "damaged" then lists what is damaged but not cut.
-    model: folder of the model that the file names, where it is not installed. threads: 0 is one a core.
-    info also holds icc_profile, exif and xmp where the file does, quality and model.
-    Raises FormatError, ModelError; ImageError for 16-bit colours, which Pillow has no mode for: see decode_array.
+    Args:
+        source: Path, bytes-like object or binary file.
+        region: x, y, width and height in pixels of the whole picture.
+        scale: 1, or 2, 4 or 8 for a quick preview at 1/2, 1/4 or 1/8 of the resolution.
+        tolerant: Read a damaged or truncated file as far as possible.
+        model: Folder of the model that the file names, if it is not installed.
+        threads: Number of threads. 0 is one per core.
+        max_pixels: Refuse larger pictures.
+
+    Returns:
+        The image, as `VaeFile.read` returns it.
+
+    Raises:
+        FormatError: The file is damaged.
+        ImageError: Pillow has no mode for 16-bit colours. Use `decode_array`.
+        ModelError: The model that the file names is missing.
+        ParameterError: An argument is out of range.
+
+    Example:
+        >>> vaecodec.decode("photo.vae").save("decoded.png")
     """
-    reader = Reader(data, best_effort or preview, max_pixels)
-    if reader.header.color.pillow_mode is None:
-        raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
-    canvas, info = _decode(reader, False, region, scale, preview, model, threads)
-    assert isinstance(canvas, ImageCanvas)
-    canvas.content.info.update(info)
-    return canvas.content
-
-
-def decode_canvas(
-    data: bytes | BinaryIO,
-    *,
-    region: Region | None = None,
-    scale: int = 1,
-    best_effort: bool = False,
-    preview: bool = False,
-    model: str | None = None,
-    threads: int = 0,
-    max_pixels: int = MAX_PIXELS,
-) -> tuple[Canvas, dict[str, Any]]:
-    """As decode, for any kind of picture: a canvas, and what decode puts into `info`."""
-    return _decode(
-        Reader(data, best_effort or preview, max_pixels),
-        False,
-        region,
-        scale,
-        preview,
-        model,
-        threads,
-    )
+    with open(
+        source, tolerant=tolerant, model=model, threads=threads, max_pixels=max_pixels
+    ) as file:
+        return file.read(region, scale)
 
 
 def decode_array(
-    data: bytes | BinaryIO,
+    source: Source,
     *,
     region: Region | None = None,
     scale: int = 1,
-    best_effort: bool = False,
-    preview: bool = False,
+    tolerant: bool = False,
     model: str | None = None,
     threads: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> Samples:
-    """As decode, but an array: (H, W) for grey, else (H, W, 2 to 4), uint8 or uint16."""
-    reader = Reader(data, best_effort or preview, max_pixels)
-    canvas, _ = _decode(reader, True, region, scale, preview, model, threads)
-    assert isinstance(canvas, ArrayCanvas)
-    array = canvas.content
-    return array[:, :, 0] if array.shape[2] == 1 else array
+    """Decode a .vae file to an array.
 
+    Args:
+        source: Path, bytes-like object or binary file.
+        region: x, y, width and height in pixels of the whole picture.
+        scale: 1, or 2, 4 or 8 for a quick preview at 1/2, 1/4 or 1/8 of the resolution.
+        tolerant: Read a damaged or truncated file as far as possible.
+        model: Folder of the model that the file names, if it is not installed.
+        threads: Number of threads. 0 is one per core.
+        max_pixels: Refuse larger pictures.
 
-def _decode(
-    reader: Reader,
-    array: bool,
-    region: Region | None,
-    scale: int,
-    preview: bool,
-    model: str | None,
-    threads: int,
-) -> tuple[Canvas, dict[str, Any]]:
-    header = reader.header
-    wanted = _box(header, region, scale)
-    crew = _crew(header, model, threads)
-    tiles = Tiles(reader, crew.nets)
-    lost: list[str] = []
-    info: dict[str, Any] = {"quality": header.quality, "model": header.model}
-    info |= reader.metadata(lost if reader.tolerant else None)
-    canvas = new_canvas(-(-wanted.width // scale), -(-wanted.height // scale), header.color, array)
-    decode_tiles(tiles, wanted, canvas, crew, scale)
-    if reader.tolerant:
-        numbers = set(tiles.damaged) - (tiles.cut if preview else set())
-        boxes = [tiles.grid.box(tile) for tile in sorted(numbers)]
-        info["damaged"] = [(box.x0, box.y0, box.width, box.height) for box in boxes]
-        info["share"], info["lost"] = reader.share, lost
-    return canvas, info
+    Returns:
+        An array of shape (H, W) for grey, else (H, W, 2 to 4), uint8 or uint16.
 
+    Raises:
+        FormatError: The file is damaged.
+        ModelError: The model that the file names is missing.
+        ParameterError: An argument is out of range.
 
-def _box(header: Header, region: Region | None, scale: int) -> Box:
-    if scale not in (1, 2, 4, 8):
-        raise VaecodecError(f"scale must be 1, 2, 4 or 8, not {scale}")
-    if region is None:
-        return Box(0, 0, header.width, header.height)
-    x, y, width, height = region
-    if (
-        width < 1
-        or height < 1
-        or x < 0
-        or y < 0
-        or x + width > header.width
-        or y + height > header.height
-    ):
-        raise VaecodecError(
-            f"the region {x},{y},{width},{height} does not lie in the {header.width} x {header.height} picture"
-        )
-    # A reduced picture's samples are means of squares, which begin at multiples of the scale.
-    return Box(x // scale * scale, y // scale * scale, x + width, y + height)
-
-
-def _crew(header: Header, model: str | None, threads: int) -> Crew:
-    crew = Crew(model or header.model, threads, header.tiles > 1, installed_only=model is None)
-    if crew.nets.id != header.model:
-        raise ModelError(f"the file was made with model {header.model}, not with {crew.nets.id}")
-    return crew
-
-
-def decode_latents(
-    data: bytes | BinaryIO, *, model: str | None = None, threads: int = 0
-) -> tuple[Header, list[Latents], Networks]:
-    """The exact part of decoding, the same on every machine: the latents of each tile. Raises FormatError, ModelError."""
-    reader = Reader(data)
-    crew = _crew(reader.header, model, threads)
-    tiles = Tiles(reader, crew.nets)
-    jobs = ((tile, tiles.payloads(tile)) for tile in range(reader.header.tiles))
-    latents = list(crew.map(lambda job: tiles.latents(*job), jobs))
-    tiles.check()
-    return reader.header, [one for one in latents if one is not None], crew.nets
+    Example:
+        >>> vaecodec.decode_array("photo.vae").dtype
+        dtype('uint8')
+    """
+    with open(
+        source, tolerant=tolerant, model=model, threads=threads, max_pixels=max_pixels
+    ) as file:
+        return file.read_array(region, scale)

@@ -1,20 +1,27 @@
 """Measures of picture quality."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Samples = npt.NDArray[Any]  # uint8 or uint16
+from vaecodec._arrays import Samples
 
 
 def psnr(a: Samples, b: Samples) -> float:
-    """10 log10(peak^2 / MSE) in dB over all samples of two uint8 or two uint16 arrays of one shape; infinite where they are
-    equal. Works row by row, so that large pictures need no second copy."""
+    """Return the PSNR of two pictures in dB: 10 log10(peak^2 / MSE) over all samples.
+
+    The sum runs row by row, so that large pictures need no second copy.
+
+    Args:
+        a: A uint8 or uint16 array.
+        b: An array of the same shape and dtype.
+
+    Returns:
+        The PSNR in dB, infinity for equal arrays.
+    """
     error = 0.0
     for row, other in zip(a, b, strict=True):
-        error += float(
-            np.square(row.astype(np.float32) - other.astype(np.float32)).sum(dtype=np.float64)
-        )
+        difference = row.astype(np.float32) - other.astype(np.float32)
+        error += float(np.square(difference).sum(dtype=np.float64))
+    if error == 0:
+        return float("inf")
     peak = 65535 if a.dtype == np.uint16 else 255
-    return float("inf") if error == 0 else 10 * float(np.log10(peak**2 * a.size / error))
+    return 10 * float(np.log10(peak**2 * a.size / error))

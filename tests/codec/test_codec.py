@@ -110,7 +110,7 @@ def test_search_from_anywhere(near: int | None) -> None:
 
 
 def test_effort_with_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaecodec.coding.tiling.WHOLE", 2**12)
+    monkeypatch.setattr("vaecodec.coding.tiling.MAX_ONE_TILE_PIXELS", 2**12)
     picture = kodak_crop(3, 600, 70)
     files = [vaecodec.encode(picture, 50, effort=effort) for effort in (0, 1)]
     assert vaecodec.probe(files[1]).tiles == 2 and len(files[1]) < 1.01 * len(files[0])
@@ -241,7 +241,8 @@ def test_threads_agree_to_one_grey_level(photo_file: bytes) -> None:
 
 def test_escapes_code_any_latent() -> None:
     """Latents far outside every table, as no photograph has, still come back."""
-    from vaecodec.entropy.coder import Decoder, Encoder, Tables
+    from vaecodec.entropy.coder import Decoder, Encoder
+    from vaecodec.entropy.tables import Tables
 
     tables = Tables(
         np.array([1, 2]), np.array([2**22, 2**23, 2**22, 2**22, 2**22, 2**23 - 2, 1, 1])
@@ -249,11 +250,11 @@ def test_escapes_code_any_latent() -> None:
     symbols = np.array([0, 1, -1, 2, -2, 500, -32768, 32768, 3, -3, 0, 40], np.int32)
     index = np.array([0, 1] * 6, np.uint8)
     coder = Encoder()
-    coder.code(tables, index, symbols)
-    coder.code(tables, index[:3], symbols[:3])
+    coder.encode(tables, index, symbols)
+    coder.encode(tables, index[:3], symbols[:3])
     decoder = Decoder(coder.finish())
-    assert decoder.code(tables, index).tolist() == symbols.tolist()
-    assert decoder.code(tables, index[:3]).tolist() == symbols[:3].tolist()
+    assert decoder.decode(tables, index).tolist() == symbols.tolist()
+    assert decoder.decode(tables, index[:3]).tolist() == symbols[:3].tolist()
 
 
 def test_damaged_data_under_right_checksums_is_never_shown(photo_file: bytes) -> None:

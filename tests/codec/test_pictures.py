@@ -36,7 +36,7 @@ def gradient(size: tuple[int, int]) -> Image.Image:
 def test_alpha_is_kept_without_loss(
     monkeypatch: pytest.MonkeyPatch, picture: Image.Image, mode: str, tile: int
 ) -> None:
-    monkeypatch.setattr("vaecodec.coding.encoder.tile_log2", lambda width, height: tile)
+    monkeypatch.setattr("vaecodec.coding.session.tile_log2", lambda width, height: tile)
     image = picture.convert(mode)
     image.putalpha(gradient(image.size))
     for progressive in (False, True):
@@ -225,10 +225,8 @@ def test_sixteen_bit_png_keeps_its_metadata_and_transparency(picture: Image.Imag
         picture.height,
         picture.width,
     )
-    from vaecodec.api import decode_canvas
-
-    canvas, kept = decode_canvas(vaecodec.encode(source, 50))
-    again = read_picture(file_of_saved(canvas.content, "PNG", kept))
+    with vaecodec.open(vaecodec.encode(source, 50)) as file:
+        again = read_picture(file_of_saved(file.read_array(), "PNG", file.info()))
     for one in (source, again):
         assert one.metadata["icc_profile"] == profile and b"6" not in one.metadata["xmp"]
         tags = Image.Exif()
@@ -295,7 +293,7 @@ def test_damaged_metadata_does_not_cost_the_rest(picture: Image.Image) -> None:
     data[Reader(bytes(data)).chunks[0].at + 8] ^= 1
     with pytest.raises(FormatError, match="checksum"):
         vaecodec.decode(bytes(data))
-    saved = vaecodec.decode(bytes(data), best_effort=True)
+    saved = vaecodec.decode(bytes(data), tolerant=True)
     assert (
         len(saved.info["lost"]) == 1
         and "icc_profile" in saved.info["lost"][0]

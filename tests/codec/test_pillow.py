@@ -16,7 +16,7 @@ from conftest import kodak_crop, psnr
 
 @pytest.fixture
 def data(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    monkeypatch.setattr("vaecodec.coding.encoder.tile_log2", lambda width, height: 7)
+    monkeypatch.setattr("vaecodec.coding.session.tile_log2", lambda width, height: 7)
     return vaecodec.encode(photo, 60)
 
 
@@ -36,7 +36,7 @@ def test_open_reads_the_header_and_load_the_pixels(
     assert (image.format, image.mode, image.size) == ("VAE", "RGB", (237, 155))
     assert image.info["quality"] == 60 and image.info["model"] == vaecodec.probe(data).model
     assert difference(image, vaecodec.decode(data)) <= 1
-    monkeypatch.setattr("vaecodec.pillow.decode_canvas", None)
+    monkeypatch.setattr("vaecodec.pillow.open_vae", None)
     image.load()  # a second time is no work
     assert image.getpixel((3, 3)) == vaecodec.decode(data).getpixel((3, 3))
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 import vaecodec
 from conftest import kodak_crop, psnr
-from vaecodec.api import decode_latents
 from vaecodec.coding.tiling import Grid
 from vaecodec.errors import FormatError, ImageError, VaecodecError
 from vaecodec.format.color import color_named
@@ -25,7 +24,7 @@ SIZE = (300, 217)
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of 128 x 128 pixels, so that small pictures have several."""
-    monkeypatch.setattr("vaecodec.coding.encoder.tile_log2", lambda width, height: 7)
+    monkeypatch.setattr("vaecodec.coding.session.tile_log2", lambda width, height: 7)
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_tiles_change_nothing_but_a_few_bits(
 ) -> None:
     """g_a and g_s see beyond the tiles, so that pictures hardly differ from those of a file with one tile, edges included."""
     whole = vaecodec.encode(picture, quality)
-    monkeypatch.setattr("vaecodec.coding.encoder.tile_log2", lambda width, height: 7)
+    monkeypatch.setattr("vaecodec.coding.session.tile_log2", lambda width, height: 7)
     tiled = vaecodec.encode(picture, quality)
     assert Reader(whole).header.tiles == 1 and Reader(tiled).header.tiles == 6
     assert len(whole) < len(tiled) < 1.1 * len(whole) + 6 * 30
@@ -90,10 +89,11 @@ def test_tiles_change_nothing_but_a_few_bits(
 
 def test_g_a_and_g_s_of_tiles_are_those_of_the_whole(tiled: bytes, picture: Image.Image) -> None:
     """The same latents synthesised tile by tile and at once; y analysed tile by tile and at once."""
-    from vaecodec.coding.encoder import analyse
+    from vaecodec.coding.analysis import analyse
     from vaecodec.image.picture import Picture
 
-    header, latents, nets = decode_latents(tiled)
+    with vaecodec.open(tiled) as file:
+        header, latents, nets = file.header, file.latents(), file.networks
     grid = Grid(*SIZE, 128)
     y = np.zeros((nets.m, 14, 19), np.float32)
     for tile, part in enumerate(latents):
@@ -120,24 +120,26 @@ def test_a_smooth_gradient_has_no_seams(small_tiles: None) -> None:
 
 
 def test_threads_and_order_change_no_latent(tiled: bytes, stepped: bytes) -> None:
-    expected = [part.y for part in decode_latents(tiled, threads=1)[1]]
+    expected = [part.y for part in vaecodec.open(tiled, threads=1).latents()]
     for data in (tiled, stepped):
         for threads in (1, 2, 5):
-            for got, want in zip(decode_latents(data, threads=threads)[1], expected, strict=True):
+            for got, want in zip(
+                vaecodec.open(data, threads=threads).latents(), expected, strict=True
+            ):
                 assert np.array_equal(got.y, want)
     assert difference(vaecodec.decode(tiled, threads=1), vaecodec.decode(stepped, threads=3)) <= 1
 
 
 def test_a_hundred_decodings_are_one(small_tiles: None) -> None:
-    from vaecodec.coding.decoder import Tiles
+    from vaecodec.coding.tile_reader import TileReader
 
     data = vaecodec.encode(kodak_crop(14, 140, 130), 50, progressive=True)
-    expected = [(part.y.tobytes(), part.z.tobytes()) for part in decode_latents(data)[1]]
+    expected = [(part.y.tobytes(), part.z.tobytes()) for part in vaecodec.open(data).latents()]
     rng = np.random.default_rng(0)
     for i in range(100):
-        tiles = Tiles(Reader(data), registry.load_model(vaecodec.probe(data).model, 1 + i % 2))
+        tiles = TileReader(Reader(data), registry.load_model(vaecodec.probe(data).model, 1 + i % 2))
         for tile in rng.permutation(4):
-            part = tiles.latents(int(tile), tiles.payloads(int(tile)))
+            part = tiles.decode(tiles.read(int(tile)))
             assert part is not None and (part.y.tobytes(), part.z.tobytes()) == expected[tile]
 
 
@@ -206,21 +208,21 @@ def test_every_cut_gives_a_preview(tiled: bytes, stepped: bytes, picture: Image.
         for end in [first.at + 30, *np.linspace(first.at + 40, len(data) - 1, 7).astype(int)]:
             with pytest.raises(FormatError):
                 vaecodec.decode(data[:end])
-            shown = vaecodec.decode(data[:end], preview=True)
+            shown = vaecodec.decode(data[:end], tolerant=True)
             assert shown.size == SIZE and shown.info["share"] == pytest.approx(
                 end / len(data), abs=0.2
             )
-        assert difference(vaecodec.decode(data, preview=True), vaecodec.decode(data)) == 0
+        assert difference(vaecodec.decode(data, tolerant=True), vaecodec.decode(data)) == 0
         for end in (0, 10, 26, first.at):
             with pytest.raises(FormatError):
-                vaecodec.decode(data[:end], preview=True)
+                vaecodec.decode(data[:end], tolerant=True)
 
 
 def test_more_bytes_show_more(small_tiles: None) -> None:
     picture = kodak_crop(23, 384, 256)
     data = vaecodec.encode(picture, 60, progressive=True)
     parts = [data[: round(len(data) * part)] for part in (0.1, 0.4, 0.7, 0.9, 1)]
-    quality = [psnr(picture, vaecodec.decode(part, preview=True)) for part in parts]
+    quality = [psnr(picture, vaecodec.decode(part, tolerant=True)) for part in parts]
     assert quality == sorted(quality) and quality[1] > 18 and quality[-1] > 33
 
 
@@ -234,7 +236,7 @@ def test_damaged_tiles_are_named_and_filled(
     )  # in the payload; in the length
     with pytest.raises(FormatError, match=r"2 of its 6 tiles \(1, 4\)"):
         vaecodec.decode(damaged)
-    saved = vaecodec.decode(damaged, best_effort=True)
+    saved = vaecodec.decode(damaged, tolerant=True)
     assert saved.info["damaged"] == [(128, 0, 128, 128), (128, 128, 128, 89)]
     assert (
         difference(np.asarray(saved)[:, :40], whole[:, :40]) == 0
@@ -248,10 +250,10 @@ def test_damaged_tiles_are_named_and_filled(
     )  # step 1 of tile 3: what came before is still of use
     with pytest.raises(FormatError, match=r"1 of its 6 tiles \(3\)"):
         vaecodec.decode(damaged)
-    saved = vaecodec.decode(damaged, best_effort=True)
+    saved = vaecodec.decode(damaged, tolerant=True)
     assert saved.info["damaged"] == [(0, 128, 128, 89)]
     assert psnr(saved.crop((0, 128, 128, 217)), picture.crop((0, 128, 128, 217))) > 15
-    assert vaecodec.decode(tiled, best_effort=True).info["damaged"] == []
+    assert vaecodec.decode(tiled, tolerant=True).info["damaged"] == []
 
 
 def test_lossless_alpha_survives_its_tile_and_lost_alpha_is_filled(
@@ -261,21 +263,22 @@ def test_lossless_alpha_survives_its_tile_and_lost_alpha_is_filled(
     picture.putalpha(plane)
     data = vaecodec.encode(picture, 60)
     reader = Reader(data)
-    saved = vaecodec.decode(flipped(data, reader.latent_chunks()[1].at + 20), best_effort=True)
+    saved = vaecodec.decode(flipped(data, reader.latent_chunks()[1].at + 20), tolerant=True)
     assert (
         saved.info["damaged"] == [(128, 0, 128, 128)]
         and difference(saved.getchannel("A"), plane) == 0
     )
-    saved = vaecodec.decode(flipped(data, reader.alpha_chunks()[1].at + 20), best_effort=True)
+    saved = vaecodec.decode(flipped(data, reader.alpha_chunks()[1].at + 20), tolerant=True)
     assert saved.info["damaged"] == [(128, 0, 128, 128)]
     assert difference(saved.convert("RGB"), vaecodec.decode(data).convert("RGB")) == 0
     change = np.abs(np.asarray(saved.getchannel("A"), int) - np.asarray(plane, int))
     assert change[:, :128].max() == 0 and 0 < change[:128, 128:256].max() < 120
-    cut = vaecodec.decode(data[: reader.alpha_chunks()[4].at], preview=True)
-    assert cut.info["damaged"] == []  # cut, not damaged
+    cut = vaecodec.decode(data[: reader.alpha_chunks()[4].at], tolerant=True)
+    assert len(cut.info["damaged"]) == 2 and cut.info["truncated"] == cut.info["damaged"]
     both = flipped(data, reader.latent_chunks()[1].at + 20)[: reader.alpha_chunks()[4].at]
-    assert vaecodec.decode(both, preview=True).info["damaged"] == [(128, 0, 128, 128)]
-    assert len(vaecodec.decode(both, best_effort=True).info["damaged"]) == 3
+    info = vaecodec.decode(both, tolerant=True).info
+    assert len(info["damaged"]) == 3 and len(info["truncated"]) == 2
+    assert (128, 0, 128, 128) in info["damaged"] and (128, 0, 128, 128) not in info["truncated"]
 
 
 def test_thin_pictures() -> None:
@@ -300,13 +303,13 @@ def test_too_little_to_show() -> None:
         Header(1400, 1400, color_named("RGB"), 50, model),
     ):
         with pytest.raises(FormatError, match="too few to show"):
-            vaecodec.decode(write(header, [(b"T", bytes(8))]), preview=True)
+            vaecodec.decode(write(header, [(b"T", bytes(8))]), tolerant=True)
 
 
 def test_nothing_left(picture: Image.Image) -> None:
     data = vaecodec.encode(picture, 60)
     with pytest.raises(FormatError, match="nothing of the picture is left"):
-        vaecodec.decode(flipped(data, len(data) - 8), best_effort=True)
+        vaecodec.decode(flipped(data, len(data) - 8), tolerant=True)
 
 
 def test_command_line(tiled: bytes, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from vaecodec.errors import ImageError, ModelError, VaecodecError
 from vaecodec.image.picture import Picture
 from vaecodec.model import registry
 from vaecodec.tasks.embed import embed, embed_file, thirds
-from vaecodec.tasks.restore import HINTS, fill_masked, restore
-from vaecodec.tasks.sample import interpolate, sample
+from vaecodec.tasks.interpolate import interpolate
+from vaecodec.tasks.restore import INPUT_CHANNELS, fill_masked, restore
+from vaecodec.tasks.sample import sample
 from vaecodec.tasks.score import heat_map, score
 
 
@@ -140,7 +141,7 @@ def test_features_tell_pictures_apart() -> None:
     assert (far.argmin(1) == np.arange(len(pictures))).all()
 
 
-@pytest.mark.parametrize("task", HINTS)
+@pytest.mark.parametrize("task", INPUT_CHANNELS)
 def test_restored_pictures_are_nearer(task: str) -> None:
     original = kodak_crop(23, 600, 401) if task != "superres" else kodak_crop(23, 600, 400)
     pixels, rng, mask = np.asarray(original), np.random.default_rng(0), None
@@ -183,12 +184,12 @@ def test_restoration_that_cannot_be(
         ("inpaint", None),
         ("inpaint", np.zeros((3, 3), bool)),
     ):
-        with pytest.raises(ImageError, match="mask"):
+        with pytest.raises(VaecodecError, match="mask"):
             restore(task, picture, mask)
     bare = tmp_path / "models" / registry.default_model()
     bare.mkdir(parents=True)
     for file in (registry.MODELS / registry.default_model()).iterdir():
-        if file.stem not in HINTS:
+        if file.stem not in INPUT_CHANNELS:
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(ModelError, match="no weights for denoise"):
         restore("denoise", picture, model=str(bare))

@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 
 import vaecodec
-from vaecodec.api import decode_latents
-from vaecodec.entropy import coder
+from vaecodec.entropy import backend
 
 
 def main() -> int:
     failures = 0
     print(
         f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, "
-        f"range coder {'constriction' if 'constriction' in sys.modules else coder.coder.__name__}"
+        f"range coder {backend.NAME}"
     )
     for path in sorted((Path(__file__).parents[1] / "golden").glob("*.vae")):
         start = time.perf_counter()
         data = path.read_bytes()
-        _, tiles, _ = decode_latents(data, threads=2)
+        with vaecodec.open(data, threads=2) as file:
+            tiles = file.latents()
         expected = json.loads(path.with_suffix(".json").read_text())
         sums = {
             part: hashlib.sha256(

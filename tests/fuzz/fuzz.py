@@ -49,7 +49,7 @@ def main() -> None:
             changed = mutate.forge_header(changed, rng) if len(changed) > 26 else changed
         try:
             decoded = vaecodec.decode_array(
-                changed, model=model, threads=1, best_effort=tolerant, max_pixels=10**6
+                changed, model=model, threads=1, tolerant=tolerant, max_pixels=10**6
             )
         except VaecodecError:
             return

@@ -55,7 +55,7 @@ def test_tolerant_decoding_and_forged_headers_do_not_crash(
     if forged and len(data) > 26:
         data = mutate.forge_header(data, random.Random(seed + 1))
     try:
-        vaecodec.decode_array(data, model=model, threads=1, best_effort=True, max_pixels=10**6)
+        vaecodec.decode_array(data, model=model, threads=1, tolerant=True, max_pixels=10**6)
     except VaecodecError as error:
         assert str(error)
 

@@ -32,7 +32,7 @@ def files(model: str) -> list[bytes]:
     small = (kodak_crop(4, 70, 50), kodak_crop(5, 33, 64).convert("L"), fine)
     made = [vaecodec.encode(image, 60, model=model) for image in small]
     picture.info["icc_profile"] = b"a profile"
-    with patch("vaecodec.coding.encoder.tile_log2", lambda *_: 7):
+    with patch("vaecodec.coding.session.tile_log2", lambda *_: 7):
         for image in (picture, clear):
             made += [
                 vaecodec.encode(image, 60, model=model, progressive=step) for step in (False, True)

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 import vaecodec
-from vaecodec.api import decode_latents
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -67,9 +66,10 @@ CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
 def main() -> None:
     for name, (image, quality, options) in CASES.items():
         tile = options.pop("tile", 0)
-        with patch("vaecodec.coding.encoder.tile_log2", lambda *_, tile=tile: tile):
+        with patch("vaecodec.coding.session.tile_log2", lambda *_, tile=tile: tile):
             data = vaecodec.encode(image, quality, **options)
-        header, tiles, _ = decode_latents(data)
+        with vaecodec.open(data) as file:
+            header, tiles = file.header, file.latents()
         path = HERE / f"v{header.version}-{header.model}-{name}.vae"
         if path.exists():
             continue

@@ -11,7 +11,7 @@ from PIL import Image
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import registry
-from vaecodec.tasks.restore import HINTS
+from vaecodec.tasks.restore import INPUT_CHANNELS
 from vaecodec_train.cli import restore
 from vaecodec_train.config import from_dict
 from vaecodec_train.model.autoencoder import Codec
@@ -60,7 +60,7 @@ def test_restorers_learn_and_run_alike(task: str, dataset: Dataset, tmp_path: Pa
     write(model, tmp_path / "task.onnx", "0123abcd", figures)
     crop = np.asarray(kodak_crop(9, 96, 64))
     damaged = TASKS[task](crop, np.random.default_rng(0))
-    assert damaged.shape == (64, 96, HINTS[task])
+    assert damaged.shape == (64, 96, INPUT_CHANNELS[task])
     _, x = tensors([crop], [damaged])
     with torch.no_grad():
         expected = model(x)[0].permute(1, 2, 0).numpy() * 255

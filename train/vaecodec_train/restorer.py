@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vaecodec.image.files import write_file
 from vaecodec.model.networks import Networks
-from vaecodec.tasks.restore import HINTS, fill_masked
+from vaecodec.tasks.restore import INPUT_CHANNELS, fill_masked
 from vaecodec_train.config import TrainConfig
 from vaecodec_train.export import onnx_graphs
 from vaecodec_train.model.autoencoder import Codec, Conv1x1
@@ -133,7 +133,7 @@ def train(
     mean PSNR in dB on the held-out crops, damaged and restored."""
     damage = TASKS[task]
     config = TrainConfig(batch=size, patch=patch, downscale=True, seed=seed)
-    model = Restorer(codec, HINTS[task]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Restorer(codec, INPUT_CHANNELS[task]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learned = [p for p in model.parameters() if p.requires_grad]
     average = [p.detach().clone() for p in learned]
     matrices, others = (

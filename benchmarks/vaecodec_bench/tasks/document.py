@@ -16,8 +16,9 @@ from vaecodec.errors import VaecodecError
 from vaecodec.image.files import images_in, make_folder, read_image
 from vaecodec.image.picture import Picture
 from vaecodec.model import registry
-from vaecodec.tasks.restore import HINTS
-from vaecodec.tasks.sample import interpolate, sample
+from vaecodec.tasks.interpolate import interpolate
+from vaecodec.tasks.restore import INPUT_CHANNELS
+from vaecodec.tasks.sample import sample
 from vaecodec.tasks.score import heat_map, score
 from vaecodec_bench.quality import write
 from vaecodec_bench.report.markdown import rewrite, table
@@ -69,7 +70,7 @@ def heat(image: Image.Image, other: Image.Image, folder: Path) -> None:
 def triptychs(original: Image.Image, number: int, folder: Path) -> None:
     """A detail of the damaged, the restored and the original picture, for each task."""
     box = (150, 200, 406, 392)
-    for task in HINTS:
+    for task in INPUT_CHANNELS:
         damaged, restored = (
             Image.open(folder / f"{task}-{number}{end}.png").convert("RGB")
             for end in ("", "-restored")

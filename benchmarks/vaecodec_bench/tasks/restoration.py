@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from vaecodec.image.files import read_image, read_picture
 from vaecodec.metrics import psnr
-from vaecodec.tasks.restore import HINTS, fill_masked, restore
+from vaecodec.tasks.restore import INPUT_CHANNELS, fill_masked, restore
 from vaecodec_bench.tasks.anomalies import noisy
 
 Pixels = npt.NDArray[np.uint8]
@@ -65,7 +65,7 @@ def measure(images: list[Path], folder: Path) -> dict[str, dict[str, float]]:
     for seed, name in enumerate(images):
         whole = read_image(name).convert("RGB")
         original = whole.crop((0, 0, whole.width // 2 * 2, whole.height // 2 * 2))
-        for task in HINTS:
+        for task in INPUT_CHANNELS:
             path, mask_path = damaged(task, original, seed, folder)
             mask = None if mask_path is None else np.asarray(Image.open(mask_path).convert("L")) > 0
             with path.open("rb") as file:

@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
@@ -185,23 +185,30 @@ def decode(
     box = region_of(region)
 
     def convert(file: BinaryIO, output: str) -> Converted:
-        from vaecodec.api import decode_canvas
+        import vaecodec
         from vaecodec.image.files import image_kind, save_image
 
         file_kind = image_kind(kind if output == "-" else Path(output).suffix)
-        canvas, info = decode_canvas(
+        with vaecodec.open(
             seekable(file),
-            region=box,
-            scale=factors[scale],
-            best_effort=best_effort,
-            preview=preview,
             model=model,
             threads=threads,
+            tolerant=best_effort or preview,
             max_pixels=max_pixels,
-        )
-        width, height = canvas.size
-        notes = [f"preview of {100 * info['share']:.1f} % of the file"] if preview else []
-        damaged, lost = info.get("damaged", []), info.get("lost", [])
+        ) as vae:
+            content: Any
+            if vae.header.color.pillow_mode is None:
+                content = vae.read_array(box, factors[scale])
+                height, width = content.shape[:2]
+            else:
+                content = vae.read(box, factors[scale])
+                width, height = content.size
+            info = vae.info()
+            damage = vae.damage
+        notes = [f"preview of {100 * damage.share:.1f} % of the file"] if preview else []
+        cut = set(damage.truncated) if preview else set()
+        damaged = [box for box in damage.tiles if box not in cut]
+        lost = damage.lost
         if damaged:
             count = len(damaged)
             notes.append(
@@ -213,7 +220,7 @@ def decode(
             )
         notes += [f"left out {what}" for what in lost]
         return Converted(
-            lambda out: save_image(canvas.content, file_kind, out, info),
+            lambda out: save_image(content, file_kind, out, info),
             f"{width} x {height}",
             tuple(notes),
             partial=best_effort and bool(damaged or lost),

@@ -102,11 +102,11 @@ def interpolate(
     check(output, force)
     from PIL import Image
 
-    from vaecodec.tasks import sample
+    from vaecodec.tasks import interpolate as walk
 
     pictures = [plain(name) for name in (first, second)]
     with working("Walking"):
-        frames = sample.interpolate(
+        frames = walk.interpolate(
             pictures[0], pictures[1], steps, quality, model=model, threads=threads
         )
     if output.suffix.lower() in (".gif", ".webp"):
@@ -282,9 +282,9 @@ def restore(
 
     Example: vaecodec restore noisy.png --task denoise -o clean.png
     """
-    from vaecodec.tasks.restore import HINTS
+    from vaecodec.tasks.restore import INPUT_CHANNELS
 
-    if task not in HINTS:
+    if task not in INPUT_CHANNELS:
         raise typer.BadParameter(f"--task takes denoise, inpaint or superres, not '{task[:40]}'")
     if (mask is not None) != (task == "inpaint"):
         raise typer.BadParameter(

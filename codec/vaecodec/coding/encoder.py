@@ -1,14 +1,13 @@
-"""Pictures -> chunks of a file: g_a block by block, then each tile's latents to bits."""
+"""Pictures to the bytes of a .vae file."""
 
-from typing import TypeVar
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
-from vaecodec.coding.latents import walk
+from vaecodec._arrays import F32, I32
+from vaecodec.coding.analysis import analyse, crop_latents
+from vaecodec.coding.latents import encode_tile
 from vaecodec.coding.refine import refine
-from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Y, CELL_Z, HALO, Grid, grid_of, padded, tile_log2
+from vaecodec.coding.session import Session
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, pad_to_cells
 from vaecodec.entropy.coder import Encoder
 from vaecodec.errors import ImageError, ModelError
 from vaecodec.format import container
@@ -16,101 +15,122 @@ from vaecodec.format.container import BY_STEP, BY_TILE, LATENTS_CRC, Header
 from vaecodec.image.alpha import pack_alpha
 from vaecodec.image.box import Box
 from vaecodec.image.picture import Picture
-from vaecodec.model.networks import Floats, Networks
 from vaecodec.spec import SEGMENTS
 
-Number = TypeVar("Number", bound=np.generic)
-AROUND = (
-    2 * CELL_Z
-)  # pixels around a block that `refine` sees: its gradient goes through g_s and the entropy model
+REFINE_MARGIN = 2 * CELL_Z  # pixels around a block that `refine` sees, for its gradient
 
 
 def encode_picture(
     picture: Picture,
-    quality: float,
-    crew: Crew,
+    session: Session,
     progressive: bool = False,
     strip: bool = False,
     effort: int = 0,
 ) -> bytes:
-    """The bytes of a .vae file. quality: in hundredths. effort: see `refine`. Raises ImageError, ModelError."""
-    nets = crew.nets
-    if effort and not nets.can("refine"):
+    """Return the bytes of a .vae file.
+
+    Args:
+        picture: The picture.
+        session: Its tiles, the quality and the networks.
+        progressive: Order the bits of a tiled file step by step.
+        strip: Leave out ICC profile, EXIF and XMP.
+        effort: 0 to 9, see `refine`.
+
+    Raises:
+        ImageError: The picture has too many tiles.
+        ModelError: The model cannot refine, and `effort` is not 0.
+    """
+    nets = session.nets
+    if effort and not nets.has_weights_for("refine"):
         raise ModelError(f"model {nets.id} has no refine.onnx, so effort must be 0")
-    tile = tile_log2(picture.width, picture.height)
-    coding = (
-        BY_STEP if progressive and tile else BY_TILE
-    )  # the bits of a single tile come step by step anyway
-    header = Header(picture.width, picture.height, picture.color, quality, nets.id, tile, coding)
+    header = _header(picture, session, progressive)
+    chunks = [] if strip else container.pack_metadata(picture.metadata)
+    area = session.grid.picture
+    blocks = [box for row in session.grid.blocks(area) for box in row]
+    tiles: list[list[bytes]] = []
+    for payloads in session.pool.map(
+        lambda box: _encode_block(picture, box, session, header.by_step, effort), blocks
+    ):
+        tiles += payloads
+    return container.write(header, chunks + _picture_chunks(picture, session, header, tiles))
+
+
+def _header(picture: Picture, session: Session, progressive: bool) -> Header:
+    # The bits of a single tile come step by step in any case.
+    by_step = progressive and len(session.grid.tiles) > 1
+    header = Header(
+        picture.width,
+        picture.height,
+        picture.color,
+        session.quality,
+        session.nets.id,
+        session.tile_code,
+        BY_STEP if by_step else BY_TILE,
+    )
     if header.tiles > container.MAX_TILES:
         raise ImageError(
-            f"{picture.width} x {picture.height} pixels would be {header.tiles} tiles, more than the "
-            f"{container.MAX_TILES} allowed"
+            f"{picture.width} x {picture.height} pixels would be {header.tiles} tiles, "
+            f"more than the {container.MAX_TILES} allowed"
         )
-    grid = grid_of(picture.width, picture.height, tile)
-    chunks = [] if strip else container.pack_metadata(picture.metadata)
-    tiles: list[list[bytes]] = []
-    for block in crew.map(
-        lambda box: encode_block(picture, box, grid, header, nets, effort),
-        [box for row in grid.blocks(grid.picture) for box in row],
-    ):
-        tiles += block
-    alpha = (
-        [(container.ALPHA, pack_alpha(picture.alpha(grid.box(i)))) for i in range(len(tiles))]
-        if header.color.has_alpha
-        else []
-    )
+    return header
+
+
+def _picture_chunks(
+    picture: Picture, session: Session, header: Header, tiles: list[list[bytes]]
+) -> list[tuple[bytes, bytes]]:
+    """Return the chunks of latents and of alpha in file order."""
+    alpha: list[tuple[bytes, bytes]] = []
+    if header.color.has_alpha:
+        for tile in session.grid.tiles:
+            plane = picture.alpha(session.grid.box(tile))
+            alpha.append((container.ALPHA, pack_alpha(plane)))
     if header.by_step:
-        chunks += [
-            (container.STEP, tile[step]) for step in range(SEGMENTS) for tile in tiles
-        ] + alpha
-    else:
-        for i, (payload,) in enumerate(tiles):
-            chunks += [(container.TILE, payload), *alpha[i : i + 1]]
-    return container.write(header, chunks)
+        latents = [(container.STEP, tile[step]) for step in range(SEGMENTS) for tile in tiles]
+        return latents + alpha
+    chunks = []
+    for i, (payload,) in enumerate(tiles):
+        chunks.append((container.TILE, payload))
+        chunks += alpha[i : i + 1]
+    return chunks
 
 
-def encode_block(
-    picture: Picture, box: Box, grid: Grid, header: Header, nets: Networks, effort: int
+def _encode_block(
+    picture: Picture, box: Box, session: Session, by_step: bool, effort: int
 ) -> list[list[bytes]]:
-    """The payloads of the tiles of a block, in raster order: one each, or SEGMENTS where the file goes step by step."""
-    y, whole = analyse(picture, box, nets, header.quality, AROUND if effort else 0)
+    """Return the payloads of the tiles of a block, in raster order.
+
+    A tile has one payload, or SEGMENTS payloads in a file that is ordered step by step.
+    """
+    nets = session.nets
+    quality = session.quality
+    y, covered = analyse(picture, box, nets, quality, REFINE_MARGIN if effort else 0)
+    z = None
     if effort:
         z = nets.hyper_analyse(y)
-        y = refine(nets, y, z, picture.samples(whole), header.quality, effort)
+        y = refine(nets, y, z, picture.samples(covered), quality, effort)
     payloads = []
-    for tile in grid.meeting(box):
-        area = grid.box(tile)
-        cells = padded(area, CELL_Z)
-        cut = part(y, CELL_Y, whole, cells)
-        cut_z = (
-            part(z, CELL_Z, whole, cells) if effort else nets.hyper_analyse(cut)
-        )  # y was refined for this very z
-        coders = [Encoder() for _ in range(SEGMENTS)] if header.by_step else [Encoder()] * SEGMENTS
-        latents = walk(nets, header.quality, (area.height, area.width), coders, (cut, cut_z))
-        words = [coder.finish() for coder in (coders if header.by_step else coders[:1])]
-        words[-1] = LATENTS_CRC.pack(latents.checksum()) + words[-1]
-        payloads.append(words)
+    for tile in session.grid.meeting(box):
+        tile_box = session.grid.box(tile)
+        cells = pad_to_cells(tile_box, CELL_Z)
+        tile_y = crop_latents(y, CELL_Y, covered, cells)
+        # y was refined for this very z. Otherwise each tile's z comes from its own y.
+        tile_z = (
+            nets.hyper_analyse(tile_y) if z is None else crop_latents(z, CELL_Z, covered, cells)
+        )
+        payloads.append(_encode_tile(tile_box, session, by_step, tile_y, tile_z))
     return payloads
 
 
-def analyse(
-    picture: Picture, box: Box, nets: Networks, quality: float, around: int = 0
-) -> tuple[Floats, Box]:
-    """y of a box, and the pixels that it covers: those of the box padded to whole cells of z, and `around` more on each side
-    where the picture has them.
-
-    The network sees as much around these as its view reaches, so that y is what the whole picture at once would give.
-    """
-    picture_box = padded(Box(0, 0, picture.width, picture.height), CELL_Z)
-    target = padded(box, CELL_Z).grown(around).within(picture_box)
-    seen = target.grown(HALO * CELL_Y).within(picture_box)
-    return part(nets.analyse(picture.samples(seen), quality), CELL_Y, seen, target), target
+def _encode_tile(box: Box, session: Session, by_step: bool, y: F32, z: I32) -> list[bytes]:
+    coders = [Encoder() for _ in range(SEGMENTS if by_step else 1)]
+    sinks = coders if by_step else coders * SEGMENTS
+    size = (box.height, box.width)
+    latents = encode_tile(session.nets, session.quality, size, sinks, y, z)
+    payloads = [coder.finish() for coder in coders]
+    payloads[-1] = LATENTS_CRC.pack(latents.checksum()) + payloads[-1]
+    return payloads
 
 
-def part(latents: npt.NDArray[Number], cell: int, whole: Box, box: Box) -> npt.NDArray[Number]:
-    """Latents of a box, out of those of the whole; both lie on the grid of cells."""
-    top, left = (box.y0 - whole.y0) // cell, (box.x0 - whole.x0) // cell
-    return np.ascontiguousarray(
-        latents[:, top : top + box.height // cell, left : left + box.width // cell]
-    )
+def at_quality(session: Session, quality: float) -> Session:
+    """Return the same session at another quality."""
+    return replace(session, quality=quality)

@@ -1,126 +1,186 @@
-"""The walk through one tile's latents that encoder and decoder share: z, then four steps of y."""
+"""The latents of one tile, and the order in which encoder and decoder code them."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.coding.tiling import CELL_Y, CELL_Z, cells
-from vaecodec.entropy.coder import Coder
-from vaecodec.model.networks import Floats, Networks
-from vaecodec.spec import STEPS, Y_FRACTION, group_at
+from vaecodec._arrays import F32, I32, U8, Bools, Integers
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, cell_count
+from vaecodec.entropy.coder import MAX_SYMBOL, SymbolSink, SymbolSource
+from vaecodec.model.networks import Networks
+from vaecodec.spec import STEPS, Y_FRACTION, step_parts
+
+Size = tuple[int, int]  # height, width in pixels
 
 
 @dataclass(frozen=True)
 class Latents:
-    """y: (m, h, w) quantized latent in 1/64, h = ceil(H/16); z: (channels, h, w) symbols, h = ceil(H/64). Both int32."""
+    """The quantized latents of one tile, both int32.
 
-    y: npt.NDArray[np.int32]
-    z: npt.NDArray[np.int32]
+    Attributes:
+        y: In units of 1/64, shape (m, h, w) with h = ceil(H/16).
+        z: Symbols, shape (channels, h, w) with h = ceil(H/64).
+    """
+
+    y: I32
+    z: I32
 
     def checksum(self) -> int:
-        """CRC-32 of y, then z, as little-endian int32 in C order: what a decoder must arrive at."""
+        """Return the CRC-32 of y, then z, as little-endian int32 in C order."""
         return zlib.crc32(
             self.z.astype("<i4").tobytes(), zlib.crc32(self.y.astype("<i4").tobytes())
         )
 
 
-def walk(
-    networks: Networks,
-    quality: float,
-    size: tuple[int, int],
-    coders: Sequence[Coder],
-    wanted: tuple[Floats, npt.NDArray[np.int32]] | None = None,
-    notes: npt.NDArray[Any] | None = None,
-) -> Latents:
-    """Code the latents of a tile of `size` (height, width) pixels: all of them are the coders' when they decode,
-    `wanted` (y, z of `Networks.analyse`) when they encode.
+@dataclass(frozen=True)
+class StepCells:
+    """The latents of y that one step codes, out of an array (m, 4h, 4w) with h, w cells of z.
 
-    coders: of z and of the four steps of y, five, and often five times the same one. notes: where given, (m, 4h, 4w) with
-    h, w the cells of z; it receives what a coder notes about each latent of y, in coders[..].notes.
+    A list of their values runs over the positions of the 2x2 cells, then the channels of the
+    group that is coded there, then the rows and the columns of cells. It leaves out what lies
+    beyond the tile.
     """
-    h, w = (cells(side, CELL_Y) for side in size)
-    zh, zw = (cells(side, CELL_Z) for side in size)
-    group = networks.m // STEPS
-    target, target_z = wanted if wanted else (None, None)
 
-    z_index = np.repeat(np.arange(networks.channels_z, dtype=np.uint8), zh * zw)
-    z = coders[0].code(
-        networks.z_tables(quality), z_index, target_z.reshape(-1) if target_z is not None else None
-    )
-    z = z.reshape(-1, zh, zw)
+    step: int
+    inside: Bools | None  # (4, 1, 2h, 2w): which latents are coded; None if all are
 
-    y = np.zeros((networks.m, 4 * zh, 4 * zw), np.float32)
-    p, mean, index = networks.hyper_synthesis(z, quality)
-    inside = _inside(h, w, 2 * zh, 2 * zw)
-    for step in range(STEPS):
-        if step:
-            mean, index = networks.context(step, p, y, quality)
-        code, symbols = coders[step + 1].code, None
-        if target is not None:
-            here = np.stack([target[part] for part in _parts(step, group)])
-            symbols = np.rint(here - mean * np.float32(1 / Y_FRACTION)).astype(np.int32)
-        if inside is None:
-            coded = code(
-                networks.y_tables,
-                index.reshape(-1),
-                symbols.reshape(-1) if symbols is not None else None,
-            )
-            value = mean + coded.reshape(mean.shape) * np.float32(Y_FRACTION)
-        else:
-            mask = np.broadcast_to(inside, index.shape)
-            coded = code(
-                networks.y_tables, index[mask], symbols[mask] if symbols is not None else None
-            )
-            value = mean
-            value[mask] += coded * np.float32(Y_FRACTION)
-        noted = None
-        if notes is not None:
-            noted = np.zeros(index.shape, notes.dtype)
-            noted[mask if inside is not None else np.ones(index.shape, bool)] = coders[
-                step + 1
-            ].notes
-        for position, part in enumerate(_parts(step, group)):
-            y[part] = value[position]
-            if notes is not None and noted is not None:
-                notes[part] = noted[position]
-    return Latents(y[:, :h, :w].astype(np.int32), z)
+    def take(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the values (n,) that are coded, out of (4, m/4, 2h, 2w)."""
+        if self.inside is None:
+            return values.reshape(-1)
+        return values[np.broadcast_to(self.inside, values.shape)]
+
+    def gather(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the values (n,) that are coded, out of (m, 4h, 4w)."""
+        parts = step_parts(self.step, len(y))
+        return self.take(np.stack([y[part] for part in parts]))
+
+    def spread(self, values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Return an array of `shape` (4, m/4, 2h, 2w) from values (n,), 0 elsewhere."""
+        if self.inside is None:
+            return values.reshape(shape)
+        spread = np.zeros(shape, values.dtype)
+        spread[np.broadcast_to(self.inside, shape)] = values
+        return spread
+
+    def put(self, values: npt.NDArray[Any], y: npt.NDArray[Any]) -> None:
+        """Write values (4, m/4, 2h, 2w) into y (m, 4h, 4w)."""
+        for position, part in enumerate(step_parts(self.step, len(y))):
+            y[part] = values[position]
 
 
-def least_bits(networks: Networks, quality: float, size: tuple[int, int]) -> float:
-    """Fewer bits than these cannot code z of a tile of `size` (height, width) pixels, even where every guess is right."""
-    return (
-        cells(size[0], CELL_Z)
-        * cells(size[1], CELL_Z)
-        * float(networks.z_tables(quality).least_bits.sum())
-    )
+CodeStep = Callable[
+    [StepCells, F32, U8], Integers
+]  # cells, means (n,), tables (n,) -> symbols (n,)
 
 
-def _parts(step: int, group: int) -> list[tuple[slice, slice, slice]]:
-    """For each of the four positions of a 2x2 cell: the latents (channels, rows, columns) that this step codes there."""
-    parts = []
-    for position in range(STEPS):
-        first = group_at(step, position) * group
-        parts.append(
-            (
-                slice(first, first + group),
-                slice(position // 2, None, 2),
-                slice(position % 2, None, 2),
-            )
-        )
-    return parts
+def decode_tile(
+    nets: Networks, quality: float, size: Size, sources: Sequence[SymbolSource]
+) -> Latents:
+    """Decode the latents of one tile.
+
+    Args:
+        nets: The networks.
+        quality: 1 to 100.
+        size: Height and width of the tile in pixels.
+        sources: Where the symbols of z and of the four steps of y come from: five sources, often
+            five times the same one.
+
+    Raises:
+        FormatError: The sources' data is damaged.
+    """
+    zh, zw = _z_cells(size)
+    z = sources[0].decode(nets.z_tables(quality), _z_index(nets, size)).reshape(-1, zh, zw)
+
+    def read_step(cells: StepCells, _: F32, index: U8) -> Integers:
+        return sources[cells.step + 1].decode(nets.y_tables, index)
+
+    return Latents(_code_y(nets, quality, size, z, read_step), z)
 
 
-def _inside(h: int, w: int, rows: int, columns: int) -> npt.NDArray[np.bool_] | None:
-    """(4, 1, rows, columns): which latents lie in the picture's h x w cells and so are coded; None when all do."""
-    if h == 2 * rows and w == 2 * columns:
-        return None
-    grid = np.zeros((2 * rows, 2 * columns), bool)
+def encode_tile(
+    nets: Networks, quality: float, size: Size, sinks: Sequence[SymbolSink], y: F32, z: I32
+) -> Latents:
+    """Quantize and encode the latents of one tile.
+
+    Args:
+        nets: The networks.
+        quality: 1 to 100.
+        size: Height and width of the tile in pixels.
+        sinks: What takes the symbols of z and of the four steps of y: five sinks, often five
+            times the same one.
+        y: As `Networks.analyse` returns it, padded to whole cells of z.
+        z: As `Networks.hyper_analyse` returns it.
+
+    Returns:
+        The latents that a decoder will see.
+    """
+    z = np.clip(z, -MAX_SYMBOL, MAX_SYMBOL)
+    sinks[0].encode(nets.z_tables(quality), _z_index(nets, size), z.reshape(-1))
+
+    def write_step(cells: StepCells, mean: F32, index: U8) -> Integers:
+        residual = cells.gather(y) - mean * np.float32(1 / Y_FRACTION)
+        symbols: I32 = np.clip(np.rint(residual).astype(np.int32), -MAX_SYMBOL, MAX_SYMBOL)
+        sinks[cells.step + 1].encode(nets.y_tables, index, symbols)
+        return symbols
+
+    return Latents(_code_y(nets, quality, size, z, write_step), z)
+
+
+def _code_y(nets: Networks, quality: float, size: Size, z: I32, code_step: CodeStep) -> I32:
+    """Code y in four steps, each with what the steps before it have made known."""
+    zh, zw = _z_cells(size)
+    h = cell_count(size[0], CELL_Y)
+    w = cell_count(size[1], CELL_Y)
+    y = np.zeros((nets.m, 4 * zh, 4 * zw), np.float32)
+    p, mean, index = nets.hyper_synthesis(z, quality)
+    for cells in _steps(size):
+        if cells.step:
+            mean, index = nets.context(cells.step, p, y, quality)
+        symbols = code_step(cells, cells.take(mean), cells.take(index))
+        # Beyond the tile, a latent is its mean.
+        value = mean + cells.spread(symbols.astype(np.float32) * Y_FRACTION, mean.shape)
+        cells.put(value, y)
+    return y[:, :h, :w].astype(np.int32)
+
+
+def spread_steps(values: Sequence[npt.NDArray[Any]], m: int, size: Size) -> npt.NDArray[Any]:
+    """Return an array (m, h, w) on the grid of y from one list of values (n,) per step."""
+    zh, zw = _z_cells(size)
+    grid = np.zeros((m, 4 * zh, 4 * zw), values[0].dtype)
+    for cells, step_values in zip(_steps(size), values, strict=True):
+        cells.put(cells.spread(step_values, (STEPS, m // STEPS, 2 * zh, 2 * zw)), grid)
+    return grid[:, : cell_count(size[0], CELL_Y), : cell_count(size[1], CELL_Y)]
+
+
+def min_bits(nets: Networks, quality: float, size: Size) -> float:
+    """Return how many bits z of a tile takes at least, even if every symbol is the likeliest."""
+    zh, zw = _z_cells(size)
+    return zh * zw * float(nets.z_tables(quality).min_bits.sum())
+
+
+def _z_cells(size: Size) -> tuple[int, int]:
+    return cell_count(size[0], CELL_Z), cell_count(size[1], CELL_Z)
+
+
+def _z_index(nets: Networks, size: Size) -> U8:
+    """Return the table of each symbol of z: that of its channel."""
+    zh, zw = _z_cells(size)
+    return np.repeat(np.arange(nets.channels_z, dtype=np.uint8), zh * zw)
+
+
+def _steps(size: Size) -> list[StepCells]:
+    """Return the cells of the four steps, in their order."""
+    zh, zw = _z_cells(size)
+    h = cell_count(size[0], CELL_Y)
+    w = cell_count(size[1], CELL_Y)
+    if (h, w) == (4 * zh, 4 * zw):
+        return [StepCells(step, None) for step in range(STEPS)]
+    grid = np.zeros((4 * zh, 4 * zw), bool)
     grid[:h, :w] = True
-    inside: npt.NDArray[np.bool_] = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(STEPS)])[
-        :, None
-    ]
-    return inside
+    inside = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(4)])[:, None]
+    return [StepCells(step, inside) for step in range(STEPS)]

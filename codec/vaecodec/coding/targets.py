@@ -1,28 +1,40 @@
-"""Finding the quality that meets a target: a size in bytes, or a PSNR in decibels."""
+"""Find the quality that meets a target: a size in bytes, or a PSNR in dB."""
 
 from collections.abc import Callable
 
+from vaecodec._arrays import Samples
 from vaecodec.errors import VaecodecError
-from vaecodec.image.picture import Picture, Samples
+from vaecodec.image.picture import Picture
 from vaecodec.metrics import psnr
 
-LOWEST, HIGHEST = 100, 10000  # quality in hundredths
-NEAR = 200  # as much more or less quality is what effort brings
-Attempt = Callable[[float], bytes]  # a quality -> a file
+LOWEST = 100  # quality in hundredths
+HIGHEST = 10000
+EFFORT_QUALITY_SPAN = 200  # hundredths of quality by which effort shifts a file's size or PSNR
+
+EncodeAt = Callable[[float], bytes]  # quality -> file
 
 
-def encode_to_size(size: float, attempt: Attempt, near: int | None = None) -> bytes:
-    """The best file of at most `size` bytes, and at least 99 % of it where quality can be set so finely.
+def encode_to_size(size: float, encode_at: EncodeAt, first_guess: int | None = None) -> bytes:
+    """Return the best file of at most `size` bytes.
 
-    near: a quality in hundredths of which a file that size is expected to be, or a little more.
+    It has at least 99 % of `size` where quality can be set so finely.
+
+    Args:
+        size: The limit in bytes.
+        encode_at: Returns the file of a quality.
+        first_guess: A quality in hundredths at which the file is expected to be of that size or
+            a little larger.
+
+    Raises:
+        VaecodecError: Quality 1 takes more bytes.
     """
 
-    def measured(quality: int) -> tuple[bytes, float]:
-        data = attempt(quality / 100)
+    def measure(quality: int) -> tuple[bytes, float]:
+        data = encode_at(quality / 100)
         return data, size / len(data)
 
-    data, met = _search(measured, 1.01, False, near)
-    if met < 1:
+    data, share = _search(measure, 1.01, False, first_guess)
+    if share < 1:
         raise VaecodecError(
             f"cannot be made as small as {size:.0f} bytes: quality 1 takes {len(data)}"
         )
@@ -32,64 +44,92 @@ def encode_to_size(size: float, attempt: Attempt, near: int | None = None) -> by
 def encode_to_psnr(
     picture: Picture,
     target: float,
-    attempt: Attempt,
+    encode_at: EncodeAt,
     decode: Callable[[bytes], Samples],
-    near: int | None = None,
+    first_guess: int | None = None,
 ) -> bytes:
-    """The smallest file whose picture has at least `target` dB (of its colours), and at most 0.05 dB more where possible.
+    """Return the smallest file whose colours reach a PSNR.
 
-    near: a quality in hundredths that is expected to reach it, or a little less.
+    They have at most 0.05 dB more where quality can be set so finely.
+
+    Args:
+        picture: The picture.
+        target: The PSNR in dB.
+        encode_at: Returns the file of a quality.
+        decode: Returns the samples of a file.
+        first_guess: A quality in hundredths that is expected to reach the target or to miss it
+            by a little.
+
+    Raises:
+        VaecodecError: Quality 100 does not reach the target.
     """
     original = picture.colors()
 
-    def measured(quality: int) -> tuple[bytes, float]:
-        data = attempt(quality / 100)
+    def measure(quality: int) -> tuple[bytes, float]:
+        data = encode_at(quality / 100)
         decoded = decode(data)
-        return data, psnr(
-            original, decoded if decoded.ndim == 2 else decoded[:, :, : original.shape[-1]]
-        ) - target + 1
+        if decoded.ndim == 3:
+            decoded = (
+                decoded[:, :, : original.shape[-1]] if original.ndim == 3 else decoded[:, :, 0]
+            )
+        return data, psnr(original, decoded) - target + 1
 
-    data, met = _search(measured, 1.05, True, near)
-    if met < 1:
-        raise VaecodecError(
-            f"cannot reach {target:g} dB: quality 100 gives {met - 1 + target:.2f} dB"
-        )
+    data, reached = _search(measure, 1.05, True, first_guess)
+    if reached < 1:
+        best = reached - 1 + target
+        raise VaecodecError(f"cannot reach {target:g} dB: quality 100 gives {best:.2f} dB")
     return data
 
 
 def _search(
-    attempt: Callable[[int], tuple[bytes, float]],
+    measure: Callable[[int], tuple[bytes, float]],
     good_enough: float,
     rising: bool,
-    near: int | None,
+    first_guess: int | None,
 ) -> tuple[bytes, float]:
-    """Bisect the quality until attempt's value, which rises or falls with it, lies between 1 and `good_enough`.
+    """Bisect the quality until its measure lies between 1 and `good_enough`.
 
-    near: where to look first, from there to NEAR towards smaller values. Returns the result nearest above 1; where none is,
-    that of the end of the scale which came nearest.
+    Args:
+        measure: Returns the file and the measure of a quality in hundredths.
+        good_enough: End the search at this measure or below.
+        rising: Whether the measure rises with quality; otherwise it falls.
+        first_guess: Where to look first, and from there by EFFORT_QUALITY_SPAN towards smaller
+            measures.
+
+    Returns:
+        The file and measure nearest above 1. If there is none, those of the end of the scale
+        that comes nearest.
     """
-    end, first = (LOWEST, HIGHEST) if rising else (HIGHEST, LOWEST)  # `first` has the largest value
-    last = end
+    best_end, worst_end = (HIGHEST, LOWEST) if rising else (LOWEST, HIGHEST)
+    good = best_end  # the quality whose measure is known to be at least 1
+    bad = worst_end  # where to look for one below 1
     data, value = b"", 0.0
-    if near is not None:
-        data, value = attempt(near)
+    if first_guess is not None:
+        data, value = measure(first_guess)
         if value >= 1:
-            first, last = near, max(near - NEAR, LOWEST) if rising else min(near + NEAR, HIGHEST)
+            good = first_guess
+            shift = -EFFORT_QUALITY_SPAN if rising else EFFORT_QUALITY_SPAN
+            bad = min(max(first_guess + shift, LOWEST), HIGHEST)
     if value < 1:
-        data, value = attempt(first)
+        data, value = measure(good)
     if value <= good_enough:
         return data, value
-    while (other := attempt(last))[1] >= 1:
-        if last == end or other[1] <= good_enough:
+    while True:
+        other = measure(bad)
+        if other[1] < 1:
+            break
+        if bad == worst_end or other[1] <= good_enough:
             return other
-        first, last, (data, value) = last, end, other
-    while abs(first - last) > 1:
-        middle = (first + last) // 2
-        candidate = attempt(middle)
-        if candidate[1] >= 1:
-            first, (data, value) = middle, candidate
-            if value <= good_enough:
-                break
-        else:
-            last = middle
+        good, bad = bad, worst_end
+        data, value = other
+    while abs(good - bad) > 1:
+        middle = (good + bad) // 2
+        candidate = measure(middle)
+        if candidate[1] < 1:
+            bad = middle
+            continue
+        good = middle
+        data, value = candidate
+        if value <= good_enough:
+            break
     return data, value

@@ -1,7 +1,9 @@
-"""The range coder in plain Python integers, bit for bit as constriction's (docs/FORMAT.md, "The range coder").
+"""The range coder in plain Python integers, bit for bit the same as constriction's.
 
-Used where constriction has no build (Linux on aarch64), and the reference for whoever writes another decoder. It is slow,
-about a microsecond a symbol; it has the few names of constriction that entropy.py calls.
+docs/FORMAT.md specifies it under "The range coder". It runs where constriction has no wheel
+(Linux on aarch64), and it is the reference for other implementations. It takes about one
+microsecond per symbol. The class and method names are those of constriction that this package
+uses.
 """
 
 from bisect import bisect_right
@@ -9,38 +11,56 @@ from bisect import bisect_right
 import numpy as np
 import numpy.typing as npt
 
-PRECISION = 24  # frequencies sum to 2^24
+from vaecodec._arrays import F64, I32
+from vaecodec.spec import FREQUENCY_BITS
+
+TOTAL = 1 << FREQUENCY_BITS
 MASK = 2**64 - 1
 WORD = 2**32
 
 
 class Categorical:
-    """probabilities: whole numbers, one less than each frequency, so that the frequencies sum to 2^24."""
+    """A distribution over 0..n-1.
 
-    def __init__(self, probabilities: npt.NDArray[np.float64], perfect: bool = False):
-        self.ends = np.concatenate([[0], np.cumsum(probabilities.astype(np.int64) + 1)]).tolist()
-        if perfect or self.ends[-1] != 1 << PRECISION:
+    Args:
+        probabilities: Whole numbers, each one less than the frequency of its symbol. The
+            frequencies sum to 2^24.
+        perfect: Must be False. It is there because constriction has it.
+    """
+
+    def __init__(self, probabilities: F64, perfect: bool = False):
+        frequencies = probabilities.astype(np.int64) + 1
+        self.ends: list[int] = np.concatenate([[0], np.cumsum(frequencies)]).tolist()
+        if perfect or self.ends[-1] != TOTAL:
             raise ValueError("frequencies do not sum to 2^24")
 
 
 class Uniform(Categorical):
-    """Equal frequencies for 0..size - 1; the last takes what the division leaves."""
+    """Equal frequencies for 0..size-1. The last symbol gets the remainder of the division."""
 
     def __init__(self, size: int):
-        step = (1 << PRECISION) // size
-        self.ends = [i * step for i in range(size)] + [1 << PRECISION]
+        step = TOTAL // size
+        self.ends = [i * step for i in range(size)] + [TOTAL]
 
 
 class RangeEncoder:
-    """`lower` and `range` are 64-bit; 32-bit words leave at the top whenever `range` falls below 2^32."""
+    """Encodes symbols into 32-bit words.
+
+    `lower` and `range` are 64-bit. Words leave at the top whenever `range` falls below 2^32.
+    """
 
     def __init__(self) -> None:
-        self.lower, self.range, self.words = 0, MASK, []  # type: ignore[var-annotated]
+        self.lower = 0
+        self.range = MASK
+        self.words: list[int] = []
 
-    def encode(self, symbols: npt.NDArray[np.int32], model: Categorical) -> None:
-        ends, lower, span = model.ends, self.lower, self.range
+    def encode(self, symbols: I32, model: Categorical) -> None:
+        """Encode symbols (n,) of one distribution."""
+        ends = model.ends
+        lower = self.lower
+        span = self.range
         for symbol in symbols.tolist():
-            scale = span >> PRECISION
+            scale = span >> FREQUENCY_BITS
             lower += scale * ends[symbol]
             span = scale * (ends[symbol + 1] - ends[symbol])
             if lower > MASK:
@@ -48,10 +68,13 @@ class RangeEncoder:
                 self._carry()
             if span < WORD:
                 self.words.append(lower >> 32)
-                lower, span = (lower << 32) & MASK, span << 32
-        self.lower, self.range = lower, span
+                lower = (lower << 32) & MASK
+                span <<= 32
+        self.lower = lower
+        self.range = span
 
     def _carry(self) -> None:
+        """Add 1 to the number that the words form."""
         at = len(self.words) - 1
         while self.words[at] == WORD - 1:
             self.words[at] = 0
@@ -59,35 +82,51 @@ class RangeEncoder:
         self.words[at] += 1
 
     def get_compressed(self) -> npt.NDArray[np.uint32]:
-        """All words: one more names a point within the range, a second one where the first alone would be ambiguous."""
+        """Return all words, including the one or two that end the code.
+
+        The first of these names a point within the range. A second one follows where the first
+        alone would be ambiguous.
+        """
         if self.range == MASK and not self.words:
             return np.zeros(0, np.uint32)
         point = self.lower + WORD - 1
-        words, rest = list(self.words), RangeEncoder()
+        rest = RangeEncoder()
+        rest.words = list(self.words)
         if point > MASK:
-            rest.words = words
             rest._carry()
-        word = (point & MASK) >> 32
+        last = (point & MASK) >> 32
         upper = ((self.lower + self.range) & MASK) >> 32
-        return np.array([*words, word] + ([0] if upper == word else []), np.uint32)
+        ambiguous = upper == last
+        return np.array([*rest.words, last] + ([0] if ambiguous else []), np.uint32)
 
 
 class RangeDecoder:
-    """Past the end of its words it reads zeros; raises AssertionError where no encoder can have written the words."""
+    """Decodes symbols from 32-bit words. Past the end of the words it reads zeros."""
 
     def __init__(self, compressed: npt.NDArray[np.uint32]):
-        self.words, self.at = compressed.tolist(), 2
+        self.words: list[int] = compressed.tolist()
         first, second = (*self.words[:2], 0, 0)[:2]
-        self.offset, self.range = first << 32 | second, MASK  # offset: the point less `lower`
+        self.offset = first << 32 | second  # the coded point less `lower` of the encoder
+        self.range = MASK
+        self.at = 2  # index of the next word
 
-    def decode(self, model: Categorical, amount: int) -> npt.NDArray[np.int32]:
-        ends, offset, span, words, at = model.ends, self.offset, self.range, self.words, self.at
-        out = [0] * amount
+    def decode(self, model: Categorical, amount: int) -> I32:
+        """Decode `amount` symbols of one distribution.
+
+        Raises:
+            AssertionError: No encoder can have written the words.
+        """
+        ends = model.ends
+        words = self.words
+        offset = self.offset
+        span = self.range
+        at = self.at
+        symbols = [0] * amount
         for k in range(amount):
-            scale = span >> PRECISION
+            scale = span >> FREQUENCY_BITS
             quantile = offset // scale
-            if quantile >> PRECISION:
-                raise AssertionError("these words were not written by an encoder")
+            if quantile >> FREQUENCY_BITS:
+                raise AssertionError("no encoder can have written these words")
             symbol = bisect_right(ends, quantile) - 1
             offset -= scale * ends[symbol]
             span = scale * (ends[symbol + 1] - ends[symbol])
@@ -95,6 +134,8 @@ class RangeDecoder:
                 span <<= 32
                 offset = offset << 32 | (words[at] if at < len(words) else 0)
                 at += 1
-            out[k] = symbol
-        self.offset, self.range, self.at = offset, span, at
-        return np.array(out, np.int32)
+            symbols[k] = symbol
+        self.offset = offset
+        self.range = span
+        self.at = at
+        return np.array(symbols, np.int32)

@@ -1,47 +1,47 @@
 """The networks of one model: ONNX graphs run by ONNX Runtime, and the integer tables beside them.
 
-g_a, h_a and g_s are float and only decide what is sent and how it looks. h_s and the context model are integer: their
-values are whole numbers below 2^24 held in float32, so that every engine gives the same ones (docs/EXACTNESS.md).
+g_a, h_a and g_s are float networks. They only decide what is sent and how it looks. h_s and the
+context model are integer: their values are whole numbers below 2^24 held in float32, so every
+engine computes the same ones (docs/EXACTNESS.md).
 """
 
 import hashlib
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from vaecodec.entropy.coder import Tables
+from vaecodec._arrays import F32, I32, U8
+from vaecodec.entropy.tables import Tables
 from vaecodec.errors import ModelError
-from vaecodec.spec import Y_FRACTION, Z_FRACTION
+from vaecodec.spec import QUALITY_SPAN, Y_FRACTION, Z_FRACTION, quality_position
 
 GRAPHS = ("g_a", "g_s", "h_a", "h_s", "context_1", "context_2", "context_3")
 
-Floats = npt.NDArray[np.float32]
-
 
 class Networks:
-    """One model folder. Latent grids: y at 1/16 (padded to whole z cells), z at 1/64 of the picture."""
+    """The networks and tables of one model folder.
+
+    y lies on a grid of 1/16 of the picture's resolution, padded to whole cells of z. z lies on
+    a grid of 1/64.
+
+    Args:
+        folder: The model folder.
+        threads: Threads of the inference engine. 0 is one per core.
+
+    Raises:
+        ModelError: The folder is not a model, or it is damaged.
+    """
 
     def __init__(self, folder: Path, threads: int = 0):
-        self.folder, self.threads = folder, threads
+        self.folder = folder
+        self.threads = threads
         try:
-            self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-            self.id = str(self.manifest["id"])
-            if content_id(folder) != self.id:
-                raise ModelError(
-                    f"{folder}: damaged, its contents are not those of model {self.id}"
-                )
-            with np.load(folder / "tables.npz", allow_pickle=False) as f:
-                self.tables = {name: f[name] for name in f.files}
-            self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
-            self.m, self.channels_z = (
-                self.tables["bias_scale"].shape[1],
-                len(self.tables["z_median"]),
-            )
+            self._load_tables()
         except (
             OSError,
             ValueError,
@@ -55,10 +55,26 @@ class Networks:
         self._z_tables: dict[int, Tables] = {}
         self._sessions: dict[str, Any] = {}
 
+    def _load_tables(self) -> None:
+        self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
+        self.id = str(self.manifest["id"])
+        if content_id(self.folder) != self.id:
+            raise ModelError(
+                f"{self.folder}: damaged, its contents are not those of model {self.id}"
+            )
+        with np.load(self.folder / "tables.npz", allow_pickle=False) as file:
+            self.tables = {name: file[name] for name in file.files}
+        self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
+        self.m = self.tables["bias_scale"].shape[1]
+        self.channels_z = len(self.tables["z_median"])
+
     def z_tables(self, quality: float) -> Tables:
-        """Tables of z, one a channel: each of the equal bands that divide the scale of quality has its own."""
+        """Return the tables of z at a quality, one per channel.
+
+        The scale of quality is divided into equal bands, each with its own tables.
+        """
         half_width = self.tables["z_half_width"]  # (bands, channels)
-        band = (round(quality * 100) - 100) * len(half_width) // 9901
+        band = (round(quality * 100) - 100) * len(half_width) // (QUALITY_SPAN + 1)
         if band not in self._z_tables:
             ends = np.cumsum((2 * half_width.astype(np.int64) + 1).sum(1))
             frequency = np.split(self.tables["z_frequency"], ends[:-1])[band]
@@ -71,182 +87,219 @@ class Networks:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self.threads
             options.log_severity_level = 3
-            options.add_session_config_entry(
-                "session.force_spinning_stop", "1"
-            )  # idle graphs leave the cores alone
+            # Idle graphs leave the cores alone.
+            options.add_session_config_entry("session.force_spinning_stop", "1")
             path = self.folder / f"{graph}.onnx"
             try:
                 session = onnxruntime.InferenceSession(
                     path, options, providers=["CPUExecutionProvider"]
                 )
-            except Exception as error:  # ONNX Runtime's own exceptions share no base class
-                raise ModelError(
-                    f"{path}: cannot be loaded ({str(error).splitlines()[0]})"
-                ) from None
+            except Exception as error:  # ONNX Runtime's exceptions share no base class
+                reason = str(error).splitlines()[0]
+                raise ModelError(f"{path}: cannot be loaded ({reason})") from None
             self._sessions[graph] = session
         return session
 
     def _run(self, graph: str, feeds: dict[str, Any]) -> list[Any]:
         session = self._session(graph)
         try:
-            result: list[Any] = session.run(None, feeds)
+            return cast(list[Any], session.run(None, feeds))
         except Exception as error:  # as above
             if "alloc" in str(error).lower() or "BFCArena" in str(error):
                 raise MemoryError from None
-            raise ModelError(
-                f"{self.folder / graph}.onnx: cannot be run ({str(error).splitlines()[0]})"
-            ) from None
-        return result
+            path = self.folder / f"{graph}.onnx"
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{path}: cannot be run ({reason})") from None
 
     def row(self, name: str, quality: float) -> npt.NDArray[Any]:
-        """A quality table's row, (1, C, 1, 1): quality 1..100 runs over the anchors; integers interpolate exactly."""
-        table = self.tables[name]
-        span = 9900
-        i, rest = divmod((round(quality * 100) - 100) * (len(table) - 1), span)
-        row, upper = table[i], table[min(i + 1, len(table) - 1)]
-        if table.dtype.kind == "f":
-            mixed = (row * ((span - rest) / span) + upper * (rest / span)).astype(np.float32)
-        else:
-            # The integer quotient first: a float division of such sums could round a tie differently.
-            total = row.astype(np.int64) * (span - rest) + upper.astype(np.int64) * rest
-            mixed = ((total + span // 2) // span).astype(np.float32)
-        shaped: npt.NDArray[Any] = mixed.reshape(1, -1, 1, 1)
-        return shaped
+        """Return a quality table's row at a quality, shape (1, C, 1, 1), float32.
 
-    def analyse(self, image: Floats | npt.NDArray[np.uint8], quality: float) -> Floats:
-        """image: (H, W, 3), samples of 0 to 255, sides multiples of 16. Returns y (m, H/16, W/16)."""
-        (y,) = self._run(
-            "g_a",
-            {
-                "image": image.astype(np.float32, copy=False),
-                "gain": np.exp(self.row("log_gain_a", quality)),
-                "gain_y": np.exp(self.row("log_gain_y", quality)),
-            },
-        )
-        latent: Floats = y[0]
-        return latent
-
-    def hyper_analyse(self, y: Floats) -> npt.NDArray[np.int32]:
-        """y: (m, h, w), h and w multiples of 4. Returns the symbols of z (channels, h/4, w/4)."""
-        (z,) = self._run("h_a", {"y": y[None]})
-        median = self.tables["z_median"].reshape(-1, 1, 1) / np.float32(Z_FRACTION)
-        symbols: npt.NDArray[np.int32] = np.rint(z[0] - median).astype(np.int32)
-        return symbols
-
-    def hyper_synthesis(
-        self, z: npt.NDArray[np.int32], quality: float
-    ) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
-        """z: symbols (channels, h, w). Returns p (1, P, 4h, 4w) and, for step 0, means and table indices.
-
-        Both are (4, m/4, 2h, 2w): position in the 2x2 cell, channel of the group coded there, row, column of the cell.
+        Integer tables interpolate exactly.
         """
-        fixed = (z * Z_FRACTION + self.tables["z_median"].reshape(-1, 1, 1)).astype(np.float32)
-        p, mean, log_scale = self._run(
-            "h_s",
-            {
-                "z": fixed[None],
-                "bias_h": self.row("bias_h", quality),
-                "bias_scale": self.row("bias_scale", quality),
-            },
-        )
-        return p, mean, self._index(log_scale)
+        table = self.tables[name]
+        index, rest = quality_position(quality, len(table))
+        lower = table[index]
+        upper = table[min(index + 1, len(table) - 1)]
+        span = QUALITY_SPAN
+        if table.dtype.kind == "f":
+            row = (lower * ((span - rest) / span) + upper * (rest / span)).astype(np.float32)
+        else:
+            # The quotient is an integer one: a float division could round a tie differently.
+            total = lower.astype(np.int64) * (span - rest) + upper.astype(np.int64) * rest
+            row = ((total + span // 2) // span).astype(np.float32)
+        return cast(npt.NDArray[Any], row.reshape(1, -1, 1, 1))
 
-    def context(
-        self, step: int, p: Floats, y: Floats, quality: float
-    ) -> tuple[Floats, npt.NDArray[np.uint8]]:
-        """Means and table indices of step 1, 2 or 3, given y (m, 4h, 4w) in 1/64, zero where not yet coded."""
+    def gain_s(self, quality: float) -> F32:
+        """Return the factors (1, m, 1, 1) that turn y in 1/64 into the input of g_s."""
+        gain: F32 = np.exp(-self.row("log_gain_y", quality)) / np.float32(Y_FRACTION)
+        return gain
+
+    def analyse(self, samples: F32 | U8, quality: float) -> F32:
+        """Run g_a.
+
+        Args:
+            samples: Shape (H, W, 3), 0 to 255. H and W are multiples of 16.
+            quality: 1 to 100.
+
+        Returns:
+            y, shape (m, H/16, W/16), in units of the quantization step.
+        """
+        feeds = {
+            "image": samples.astype(np.float32, copy=False),
+            "gain": np.exp(self.row("log_gain_a", quality)),
+            "gain_y": np.exp(self.row("log_gain_y", quality)),
+        }
+        (y,) = self._run("g_a", feeds)
+        return cast(F32, y[0])
+
+    def hyper_analyse(self, y: F32) -> I32:
+        """Run h_a on y (m, h, w), h and w multiples of 4.
+
+        Returns:
+            The symbols of z, shape (channels, h/4, w/4).
+        """
+        (z,) = self._run("h_a", {"y": y[None]})
+        return cast(I32, np.rint(z[0] - self._median_z()).astype(np.int32))
+
+    def _median_z(self) -> F32:
+        """Return the medians of z, shape (channels, 1, 1)."""
+        return cast(F32, self.tables["z_median"].reshape(-1, 1, 1) / np.float32(Z_FRACTION))
+
+    def hyper_synthesis(self, z: I32, quality: float) -> tuple[F32, F32, U8]:
+        """Run h_s on the symbols of z, shape (channels, h, w).
+
+        Returns:
+            p, shape (1, P, 4h, 4w), and the means and table indices of step 0, both of shape
+            (4, m/4, 2h, 2w): position in the 2x2 cell, channel of the group that is coded
+            there, row of the cell, column of the cell. Means are in 1/64.
+        """
+        fixed_point = z * Z_FRACTION + self.tables["z_median"].reshape(-1, 1, 1)
+        feeds = {
+            "z": fixed_point.astype(np.float32)[None],
+            "bias_h": self.row("bias_h", quality),
+            "bias_scale": self.row("bias_scale", quality),
+        }
+        p, mean, log_scale = self._run("h_s", feeds)
+        return p, mean, self._table_index(log_scale)
+
+    def context(self, step: int, p: F32, y: F32, quality: float) -> tuple[F32, U8]:
+        """Run the context model of step 1, 2 or 3.
+
+        Args:
+            step: The context step.
+            p: As `hyper_synthesis` returns it.
+            y: Shape (m, 4h, 4w), in 1/64, 0 where not coded yet.
+            quality: 1 to 100.
+
+        Returns:
+            Means and table indices, in the shapes of `hyper_synthesis`.
+        """
         bias = self.row("bias_scale", quality)
         mean, log_scale = self._run(f"context_{step}", {"p": p, "y": y[None], "bias_scale": bias})
-        return mean, self._index(log_scale)
+        return mean, self._table_index(log_scale)
 
-    def _index(self, log_scale: Floats) -> npt.NDArray[np.uint8]:
-        """Table index of each log-scale, an integer in -2048..2047."""
-        index: npt.NDArray[np.uint8] = self.tables["scale_index"].take(
-            log_scale.astype(np.int16) + np.int16(2048)
+    def _table_index(self, log_scale: F32) -> U8:
+        """Return the table index of each log-scale, an integer in -2048..2047."""
+        return cast(
+            U8, self.tables["scale_index"].take(log_scale.astype(np.int16) + np.int16(2048))
         )
-        return index
 
-    def synthesise(self, y: Floats, quality: float) -> Floats:
-        """y: (m, h, w) in 1/64. Returns samples (16h, 16w, 3), about 0 to 255."""
-        (image,) = self._run(
-            "g_s",
-            {
-                "y": y[None],
-                "gain": np.exp(self.row("log_gain_s", quality)),
-                "gain_y": np.exp(-self.row("log_gain_y", quality)) / np.float32(Y_FRACTION),
-            },
-        )
-        samples: Floats = image
-        return samples
+    def synthesise(self, y: F32, quality: float) -> F32:
+        """Run g_s on y (m, h, w) in 1/64.
+
+        Returns:
+            Samples, shape (16h, 16w, 3), about 0 to 255.
+        """
+        feeds = {
+            "y": y[None],
+            "gain": np.exp(self.row("log_gain_s", quality)),
+            "gain_y": self.gain_s(quality),
+        }
+        (samples,) = self._run("g_s", feeds)
+        return cast(F32, samples)
 
     def gradient(
-        self,
-        y: Floats,
-        z: npt.NDArray[np.int32],
-        noise: Floats,
-        tau: float,
-        quality: float,
-        fixed: dict[str, Floats],
-    ) -> Floats:
-        """The gradient of bits and error with respect to y (m, h, w); `fixed` holds cells and masks of refine.onnx."""
-        median = self.tables["z_median"].reshape(-1, 1, 1)
-        i, rest = divmod((quality - 1) / 99 * (len(self.tables["log_gain_y"]) - 1), 1)
-        anchors = np.zeros((1, len(self.tables["log_gain_y"])), np.float32)
-        anchors[0, int(i)] = 1 - rest
-        anchors[0, min(int(i) + 1, anchors.shape[1] - 1)] += rest
+        self, y: F32, z: I32, noise: F32, tau: float, quality: float, constants: dict[str, F32]
+    ) -> F32:
+        """Return the gradient of rate and distortion with respect to y, shape (m, h, w).
+
+        Args:
+            y: Shape (m, h, w), in units of the quantization step.
+            z: The symbols of z.
+            noise: Gumbel noise of the shape of y.
+            tau: Temperature of the relaxed rounding.
+            quality: 1 to 100.
+            constants: The inputs `cells` and `masks` of refine.onnx.
+        """
+        rows = len(self.tables["log_gain_y"])
+        index, rest = quality_position(quality, rows)
+        knot_weights = np.zeros((1, rows), np.float32)
+        knot_weights[0, index] = 1 - rest / QUALITY_SPAN
+        knot_weights[0, min(index + 1, rows - 1)] += rest / QUALITY_SPAN
         low, high = self.manifest["lambda"]
         weight = low * (high / low) ** ((quality - 1) / 99) * 255**2
         feeds = {
             "y": y[None],
             "noise": noise[None],
-            "z": (z + median / np.float32(Z_FRACTION)).astype(np.float32)[None],
-            "anchors": anchors,
+            "z": (z + self._median_z()).astype(np.float32)[None],
+            "anchors": knot_weights,
             "tau": np.array([tau], np.float32),
             "weight": np.array([weight], np.float32),
         }
-        gradient, _, _ = self._run("refine", feeds | fixed)
-        result: Floats = gradient[0]
-        return result
+        gradient, _, _ = self._run("refine", feeds | constants)
+        return cast(F32, gradient[0])
 
-    def can(self, task: str) -> bool:
-        """Whether there are weights for a task of restoration, or for `refine`."""
+    def has_weights_for(self, task: str) -> bool:
+        """Return whether there are weights for a restoration task, or for `refine`."""
         return (self.folder / f"{task}.onnx").is_file()
 
-    def restore(self, task: str, y: Floats, image: Floats) -> Floats:
-        """y: (m, H/16, W/16) of the damaged image, at quality 100; image: (H, W, 3 or 4) of 0 to 255. Returns (H, W, 3)."""
+    def restore(self, task: str, y: F32, samples: F32) -> F32:
+        """Run the synthesis of a restoration task.
+
+        Args:
+            task: denoise, inpaint or superres.
+            y: Latents of the damaged picture at quality 100, shape (m, H/16, W/16).
+            samples: The damaged picture, shape (H, W, 3 or 4), 0 to 255.
+
+        Returns:
+            The restored samples, shape (H, W, 3).
+        """
+        path = self.folder / f"{task}.onnx"
         made_for = self._session(task).get_modelmeta().custom_metadata_map.get("model")
         if made_for != self.id:
-            raise ModelError(
-                f"{self.folder / task}.onnx: made for model {made_for}, not for {self.id}"
-            )
-        (image,) = self._run(task, {"y": y[None], "image": image})
-        return image
+            raise ModelError(f"{path}: made for model {made_for}, not for {self.id}")
+        (restored,) = self._run(task, {"y": y[None], "image": samples})
+        return cast(F32, restored)
 
-    def preview(self, y: Floats, quality: float, scale: int) -> Floats:
-        """y: (m, h, w) in 1/64; scale 2, 4 or 8. Returns samples (16h/scale, 16w/scale, 3) of 0 to 255, by a linear g_s."""
+    def preview(self, y: F32, quality: float, scale: int) -> F32:
+        """Return a small picture by a linear approximation of g_s.
+
+        Args:
+            y: Shape (m, h, w), in 1/64.
+            quality: 1 to 100.
+            scale: 2, 4 or 8.
+
+        Returns:
+            Samples, shape (16h/scale, 16w/scale, 3), about 0 to 255.
+        """
         side = 16 // scale  # samples of a cell
-        matrix = self.tables["preview"].astype(
-            np.float32
-        )  # (8, 8, 3, m + 1): samples of a cell at half size; the last: bias
-        small = (
-            matrix.reshape(side, 8 // side, side, 8 // side, 3, -1)
-            .mean((1, 3))
-            .reshape(side * side * 3, -1)
-        )
-        gain = np.exp(-self.row("log_gain_y", quality)[0]) / np.float32(Y_FRACTION)
+        # (8, 8, 3, m + 1): the samples of a cell at half size; the last column is the bias.
+        matrix = self.tables["preview"].astype(np.float32)
+        blocks = matrix.reshape(side, 8 // side, side, 8 // side, 3, -1)
+        small = blocks.mean((1, 3)).reshape(side * side * 3, -1)
         m, h, w = y.shape
-        samples = small[:, :m] @ (y * gain).reshape(m, -1) + small[:, m:]
-        picture: Floats = (
-            samples.reshape(side, side, 3, h, w)
-            .transpose(3, 0, 4, 1, 2)
-            .reshape(h * side, w * side, 3)
-        )
-        return picture
+        samples = small[:, :m] @ (y * self.gain_s(quality)[0]).reshape(m, -1) + small[:, m:]
+        cells = samples.reshape(side, side, 3, h, w)
+        return cast(F32, cells.transpose(3, 0, 4, 1, 2).reshape(h * side, w * side, 3))
 
 
 def content_id(folder: Path) -> str:
-    """Eight hexadecimal digits: the start of SHA-256 over the names and hashes of a model folder's files."""
+    """Return the id of a model folder: 8 hexadecimal digits of the SHA-256 of its contents.
+
+    The hash runs over the names and the SHA-256 hashes of its files, in order of name.
+    """
     digest = hashlib.sha256()
-    for name in sorted([f"{g}.onnx" for g in GRAPHS] + ["tables.npz"]):
-        digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
+    for name in sorted([f"{graph}.onnx" for graph in GRAPHS] + ["tables.npz"]):
+        contents = (folder / name).read_bytes()
+        digest.update(name.encode() + hashlib.sha256(contents).digest())
     return digest.hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The installed models: which there are, which is the default, and how one is found."""
+"""The installed models: which one is the default, and where a model is found."""
 
 import os
 from functools import lru_cache
@@ -11,36 +11,46 @@ MODELS = Path(__file__).parent / "weights"
 
 
 def default_model() -> str:
-    """Id of the model that `encode` uses when none is named."""
+    """Return the id of the model that `encode` uses by default."""
     return (MODELS / "default").read_text().strip()
 
 
 def model_for_task(task: str) -> str:
-    """Id of the packaged model that has weights for a task of restoration, the default one before others; the default's
-    where there is none."""
+    """Return the id of a packaged model with weights for `task`.
+
+    Prefer the default model, and return it if no model has such weights.
+    """
     default = default_model()
-    others = sorted(folder.parent.name for folder in MODELS.glob(f"*/{task}.onnx"))
-    return default if default in others or not others else others[-1]
+    candidates = sorted(path.parent.name for path in MODELS.glob(f"*/{task}.onnx"))
+    return default if default in candidates or not candidates else candidates[-1]
 
 
 def load_model(
     model: str | None = None, threads: int = 0, installed_only: bool = False
 ) -> Networks:
-    """Networks by id (8 hexadecimal digits, looked up among the packaged models and in $VAECODEC_MODELS) or by folder.
+    """Load the networks of a model.
 
-    threads: of the inference engine; 0 means one a core. installed_only: for ids that come from a file, which must not
-    name a folder. Raises ModelError.
+    Args:
+        model: Id (8 hexadecimal digits) of a packaged model or of one in $VAECODEC_MODELS, or a
+            model folder. None is the default model.
+        threads: Threads of the inference engine. 0 is one per core.
+        installed_only: Accept no folder. For ids that come from a file.
+
+    Raises:
+        ModelError: There is no such model, or it is damaged.
     """
     name = default_model() if model is None else model
-    places = [MODELS / name] if name else []
-    if name and os.environ.get("VAECODEC_MODELS"):
-        places.append(Path(os.environ["VAECODEC_MODELS"]) / name)
+    if not name:
+        raise ModelError("the model's name is empty")
+    folders = [MODELS / name]
+    if os.environ.get("VAECODEC_MODELS"):
+        folders.append(Path(os.environ["VAECODEC_MODELS"]) / name)
     if not installed_only:
-        places.append(Path(name))
-    for folder in places:
+        folders.append(Path(name))
+    for folder in folders:
         if (folder / "manifest.json").is_file():
             return _open(folder, threads)
-    raise ModelError(f"model {name} is not installed" if name else "the model's name is empty")
+    raise ModelError(f"model {name} is not installed")
 
 
 @lru_cache(maxsize=8)

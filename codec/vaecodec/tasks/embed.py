@@ -1,133 +1,183 @@
-"""Features of pictures: what the encoder's latents say, from image files or straight from .vae files."""
+"""Features of pictures, from the encoder's latents."""
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from vaecodec.api import decode_latents
-from vaecodec.coding.encoder import analyse
-from vaecodec.coding.latents import Latents, walk
-from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Y, CELL_Z, Grid, cells, grid_of
-from vaecodec.entropy.coder import Coder, Ints, Tables
-from vaecodec.errors import FormatError
-from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.model.networks import Floats, Networks
-from vaecodec.spec import STEPS, Y_FRACTION, check_quality
+from vaecodec._arrays import F32, I32, Integers
+from vaecodec.coding.analysis import analyse
+from vaecodec.coding.latents import Latents, encode_tile
+from vaecodec.coding.session import start_session
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, Grid, cell_count, grid_of
+from vaecodec.coding.vae_file import Source, VaeFile
+from vaecodec.entropy.tables import Tables
+from vaecodec.image.box import Box
+from vaecodec.image.picture import ImageSource, Picture, as_picture
+from vaecodec.model.networks import Networks
+from vaecodec.spec import SEGMENTS
 
+F16 = npt.NDArray[np.float16]
+MAX_EMBED_PIXELS = 2**27  # the features of the cells take 2.5 bytes per pixel
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
-LARGEST = 2**27  # pixels; the features of each cell take two bytes and a half a pixel
+# Weights of the parts of `Embedding.whole`, chosen so that changed copies of training images
+# are found best.
+LAYOUT_WEIGHT = 1 / 3
+SPREAD_WEIGHT = 0.42
+LEVEL_WEIGHT = 2
+Z_WEIGHT = 1 / 32
 
 
-class Passing(Coder):
-    """Passes symbols on, so that latents are quantized as in a file without one being written."""
+class Discard:
+    """A symbol sink that does nothing, to quantize latents without writing a file."""
 
-    def code(
-        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
-    ) -> Ints:
-        assert symbols is not None
-        return symbols
+    def encode(self, tables: Tables, index: Integers, symbols: I32) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Embedding:
     """Features of one picture.
 
-    whole: (15 m + channels of z,) float32, to be compared by Euclidean distance: of each channel of y its means in the nine
-    parts of a 3 x 3 grid, which survive other sizes and heavy compression; five quantiles, and the logarithm of its root
-    mean square, which survive crops; of each channel of z its mean.
-    y: (m, ceil(H/16), ceil(W/16)) and z: (channels, ceil(H/64), ceil(W/64)), float16: those of each cell, y divided by its
-    gain, so that pictures of different quality compare.
+    Attributes:
+        whole: Features of the picture, shape (15 m + channels of z,), float32. Compare them by
+            Euclidean distance. For each channel of y: its means in the nine parts of a 3 x 3
+            grid, which survive scaling and heavy compression; five quantiles and the logarithm
+            of its root mean square, which survive crops. For each channel of z: its mean.
+        y: Features of each cell of 16 x 16 pixels, shape (m, ceil(H/16), ceil(W/16)), float16.
+            y is divided by its gain, so that pictures of different quality compare.
+        z: Features of each cell of 64 x 64 pixels, shape (channels, ceil(H/64), ceil(W/64)),
+            float16.
+        model: Id of the model. Features of different models do not compare.
+        quality: 1 to 100.
     """
 
-    whole: Floats
-    y: npt.NDArray[np.float16]
-    z: npt.NDArray[np.float16]
+    whole: F32
+    y: F16
+    z: F16
     model: str
     quality: float
 
 
-def embed_file(data: bytes | BinaryIO, *, model: str | None = None, threads: int = 0) -> Embedding:
-    """Features of a .vae file, without decoding its pixels. Raises FormatError, ModelError."""
-    header, latents, nets = decode_latents(data, model=model, threads=threads)
-    if header.width * header.height > LARGEST:
-        raise FormatError(
-            f"{header.width} x {header.height} pixels are more than the {LARGEST} allowed"
-        )
-    return _assemble(
-        grid_of(header.width, header.height, header.tile_log2), latents, nets, header.quality
-    )
+def embed_file(source: Source, *, model: str | None = None, threads: int = 0) -> Embedding:
+    """Return the features of a .vae file without decoding its pixels.
+
+    Args:
+        source: Path, bytes-like object or binary file.
+        model: Folder of the model that the file names, if it is not installed.
+        threads: Number of threads. 0 is one per core.
+
+    Raises:
+        FormatError: The file is damaged, or it has more than 128 megapixels.
+        ModelError: The model that the file names is missing.
+
+    Example:
+        >>> vaecodec.embed_file("photo.vae").whole.dtype
+        dtype('float32')
+    """
+    with VaeFile(source, model=model, threads=threads, max_pixels=MAX_EMBED_PIXELS) as file:
+        header = file.header
+        grid = grid_of(header.width, header.height, header.tile_log2)
+        return _assemble(grid, file.latents(), file.networks, header.quality)
 
 
 def embed(
-    image: Picture | Image.Image | Samples,
+    source: Picture | ImageSource,
     quality: float = 50,
     *,
     model: str | None = None,
     threads: int = 0,
 ) -> Embedding:
-    """Features of a picture: those of the .vae file that `encode` would make of it. Raises ImageError, VaecodecError."""
-    picture = as_picture(image)
-    check_size(picture.width, picture.height, LARGEST)
-    quality = check_quality(quality)
-    grid = grid_of(picture.width, picture.height)
-    crew = Crew(model, threads, len(grid.tiles) > 1)
+    """Return the features of a picture: those of the .vae file that `encode` would make of it.
 
-    def one(number: int) -> Latents:
-        box = grid.box(number)
-        y, _ = analyse(picture, box, crew.nets, quality)
-        return walk(
-            crew.nets,
-            quality,
-            (box.height, box.width),
-            [Passing()] * (STEPS + 1),
-            (y, crew.nets.hyper_analyse(y)),
-        )
+    Args:
+        source: A picture of at most 128 megapixels, as for `encode`.
+        quality: 1 to 100.
+        model: Id or folder of a model. None is the default model.
+        threads: Number of threads. 0 is one per core.
 
-    return _assemble(grid, list(crew.map(one, grid.tiles)), crew.nets, quality)
+    Raises:
+        ImageError: The picture cannot be read, or it is too large.
+        ModelError: The model is missing or damaged.
+        ParameterError: An argument is out of range.
+
+    Example:
+        >>> vaecodec.embed("photo.png").whole.ndim
+        1
+    """
+    picture = as_picture(source)
+    session = start_session(
+        picture.width,
+        picture.height,
+        quality,
+        max_pixels=MAX_EMBED_PIXELS,
+        model=model,
+        threads=threads,
+    )
+
+    def quantize(_: int, box: Box) -> Latents:
+        nets = session.nets
+        y, _covered = analyse(picture, box, nets, session.quality)
+        size = (box.height, box.width)
+        sinks = [Discard()] * SEGMENTS
+        return encode_tile(nets, session.quality, size, sinks, y, nets.hyper_analyse(y))
+
+    latents = list(session.map_tiles(quantize))
+    return _assemble(session.grid, latents, session.nets, session.quality)
 
 
 def _assemble(grid: Grid, latents: list[Latents], nets: Networks, quality: float) -> Embedding:
-    """The tiles' latents as those of one picture, and what they say of the whole."""
-    gain = np.exp(-nets.row("log_gain_y", quality)[0]) / np.float32(Y_FRACTION)
-    y = np.empty((nets.m, cells(grid.height, CELL_Y), cells(grid.width, CELL_Y)), np.float16)
-    z = np.empty(
-        (nets.channels_z, cells(grid.height, CELL_Z), cells(grid.width, CELL_Z)), np.float16
-    )
-    for number, latent in enumerate(latents):
-        box = grid.box(number)
-        for target, values, cell in ((y, latent.y * gain, CELL_Y), (z, latent.z, CELL_Z)):
-            top, left = box.y0 // cell, box.x0 // cell
-            target[:, top : top + values.shape[1], left : left + values.shape[2]] = values
-    return Embedding(_whole(y, z), y, z, nets.id, quality)
+    """Join the latents of the tiles of a picture, and summarise them."""
+    gain = nets.gain_s(quality)[0]
+    y_cells = (cell_count(grid.height, CELL_Y), cell_count(grid.width, CELL_Y))
+    z_cells = (cell_count(grid.height, CELL_Z), cell_count(grid.width, CELL_Z))
+    y = np.empty((nets.m, *y_cells), np.float16)
+    z = np.empty((nets.channels_z, *z_cells), np.float16)
+    for tile, tile_latents in enumerate(latents):
+        box = grid.box(tile)
+        _put(y, tile_latents.y * gain, box, CELL_Y)
+        _put(z, tile_latents.z, box, CELL_Z)
+    return Embedding(_summarise(y, z), y, z, nets.id, quality)
 
 
-def _whole(y: npt.NDArray[np.float16], z: npt.NDArray[np.float16]) -> Floats:
-    """The parts of `Embedding.whole`, weighted so that changed copies of training images were found best."""
-    layout, spread, level = [], [], []
-    down, across = (thirds(length) for length in y.shape[1:])
+def _put(target: F16, values: npt.NDArray[np.generic], box: Box, cell: int) -> None:
+    """Write the values of a box into those of the picture."""
+    top = box.y0 // cell
+    left = box.x0 // cell
+    target[:, top : top + values.shape[1], left : left + values.shape[2]] = values
+
+
+def _summarise(y: F16, z: F16) -> F32:
+    """Return `Embedding.whole`."""
+    rows = thirds(y.shape[1])
+    columns = thirds(y.shape[2])
+    layout = []
+    spread = []
+    level = []
     for channel in y:  # one by one, since large pictures have many cells
         values = channel.astype(np.float32)
-        layout.append(down @ values @ across.T)
+        layout.append(rows @ values @ columns.T)
         spread.append(np.quantile(values, QUANTILES))
         level.append(np.log(np.sqrt(np.square(values).mean()) + 1))
     parts = [
-        np.stack(layout).reshape(-1) / 3,
-        0.42 * np.stack(spread).reshape(-1),
-        2 * np.array(level),
-        z.astype(np.float32).mean((1, 2)) / 32,
+        LAYOUT_WEIGHT * np.stack(layout).reshape(-1),
+        SPREAD_WEIGHT * np.stack(spread).reshape(-1),
+        LEVEL_WEIGHT * np.array(level),
+        Z_WEIGHT * z.astype(np.float32).mean((1, 2)),
     ]
-    whole: Floats = np.concatenate(parts).astype(np.float32)
+    whole: F32 = np.concatenate(parts).astype(np.float32)
     return whole
 
 
-def thirds(length: int) -> Floats:
-    """(3, length): matrix of the means over the first, second and last third, cells on a border in parts."""
+def thirds(length: int) -> F32:
+    """Return the matrix (3, length) of the means over the first, second and last third.
+
+    A cell on a border counts in parts.
+    """
     edges = np.linspace(0, length, 4)[:, None]
     cell = np.arange(length)
-    inside = np.clip(np.minimum(edges[1:], cell + 1) - np.maximum(edges[:-1], cell), 0, None)
-    shares: Floats = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    ends = np.minimum(edges[1:], cell + 1)
+    starts = np.maximum(edges[:-1], cell)
+    inside = np.clip(ends - starts, 0, None)
+    shares: F32 = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
     return shares

@@ -1,127 +1,165 @@
-"""Pictures without noise, with missing parts filled in, or twice as large: the codec's g_a, and a synthesis for each task."""
+"""Restore pictures: remove noise, fill in missing parts, or double the size.
+
+Each task uses the codec's g_a, and a synthesis of its own.
+"""
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Y, HALO, Grid, padded
-from vaecodec.errors import ImageError, ModelError
+from vaecodec._arrays import F32, Bools, Samples
+from vaecodec.coding.session import start_session
+from vaecodec.coding.tiling import CELL_Y, HALO, pad_to_cells
+from vaecodec.errors import ImageError, ModelError, ParameterError
 from vaecodec.format.color import color_named
 from vaecodec.image.box import Box
 from vaecodec.image.canvas import to_samples
-from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.model import registry
+from vaecodec.image.picture import ImageSource, Picture, as_picture
 from vaecodec.model.networks import Networks
+from vaecodec.model.registry import model_for_task
 
-HINTS = {
-    "denoise": 3,
-    "inpaint": 4,
-    "superres": 3,
-}  # channels that the synthesis sees: colours, and a mask
-LARGEST = 2**26  # pixels of the result
-SIDE = 512  # pixels restored at once
-REACH = 2 * HALO * CELL_Y  # as far as g_a and the synthesis see together
+# Channels that the synthesis of each task sees: colours, and a mask.
+INPUT_CHANNELS = {"denoise": 3, "inpaint": 4, "superres": 3}
+MAX_RESTORED_PIXELS = 2**26
+TILE_LOG2 = 9  # the result is made in tiles of 512 x 512 pixels
+REACH = 2 * HALO * CELL_Y  # pixels that g_a and the synthesis see together
+ANALYSIS_QUALITY = 100
 
 
 def restore(
     task: str,
-    image: Picture | Image.Image | Samples,
-    mask: npt.NDArray[np.bool_] | None = None,
+    source: Picture | ImageSource,
+    mask: Bools | None = None,
     *,
     model: str | None = None,
     threads: int = 0,
 ) -> Image.Image:
-    """The restored picture (RGB; alpha is not kept), of the same size; of twice the width and height for superres.
+    """Restore a picture.
 
-    task: denoise, inpaint or superres. mask: (H, W), true where pixels are missing; for inpaint alone.
-    Raises ImageError for a mask of another size, ModelError where the model has no weights for the task.
+    Args:
+        task: "denoise", "inpaint" (fill in missing pixels) or "superres" (double the size).
+        source: The picture, as for `encode`. Alpha is not kept.
+        mask: For inpaint only: shape (H, W), True where pixels are missing.
+        model: Id or folder of a model. None is a packaged model that has weights for the task.
+        threads: Number of threads. 0 is one per core.
+
+    Returns:
+        An RGB image of the same size, or of twice the width and height for superres. It has at
+        most 64 megapixels.
+
+    Raises:
+        ImageError: The picture cannot be read or is too large, or the mask has another size.
+        ModelError: The model has no weights for the task.
+        ParameterError: The task is unknown, or the mask is missing or not wanted.
+
+    Example:
+        >>> vaecodec.restore("denoise", "photo.png").mode
+        'RGB'
     """
-    picture = as_picture(image)
-    if (mask is None) == (task == "inpaint"):
-        raise ImageError(
-            "inpaint needs a mask of the missing pixels"
-            if mask is None
-            else f"{task} takes no mask"
-        )
-    if mask is not None and mask.shape != (picture.height, picture.width):
-        sizes = f"{mask.shape[1]} x {mask.shape[0]} and {picture.width} x {picture.height}"
-        raise ImageError(f"the mask and the picture have different sizes, {sizes} pixels")
+    if task not in INPUT_CHANNELS:
+        raise ParameterError(f"task must be denoise, inpaint or superres, not {task}")
+    picture = as_picture(source)
+    _check_mask(task, mask, picture)
     factor = 2 if task == "superres" else 1
-    check_size(picture.width * factor, picture.height * factor, LARGEST)
-    crew = Crew(
-        model or registry.model_for_task(task),
-        threads,
-        picture.width * picture.height * factor**2 > SIDE**2,
+    width = picture.width * factor
+    height = picture.height * factor
+    session = start_session(
+        width,
+        height,
+        ANALYSIS_QUALITY,
+        max_pixels=MAX_RESTORED_PIXELS,
+        model=model or model_for_task(task),
+        threads=threads,
+        tile_code=TILE_LOG2,
     )
-    if not crew.nets.can(task):
-        raise ModelError(f"model {crew.nets.id} has no weights for {task}")
-    whole = picture.samples(Box(0, 0, picture.width, picture.height))
-    if whole.dtype != np.uint8:
-        whole = np.rint(whole).astype(np.uint8)
-    if factor == 2:
-        whole = np.asarray(
-            Image.fromarray(whole).resize(
-                (2 * picture.width, 2 * picture.height), Image.Resampling.BICUBIC
-            )
-        )
+    nets = session.nets
+    if not nets.has_weights_for(task):
+        raise ModelError(f"model {nets.id} has no weights for {task}")
+    samples = _input_samples(picture, factor, mask)
+    result = np.empty((height, width, 3), np.uint8)
+    rgb = color_named("RGB")
+    for row in session.grid.blocks(session.grid.picture):
+        restored = session.pool.map(lambda box: _restore_box(task, samples, box, nets), row)
+        for box, box_samples in zip(row, restored, strict=True):
+            result[box.y0 : box.y1, box.x0 : box.x1] = to_samples(box_samples, rgb)
     if mask is not None:
-        whole = np.dstack([fill_masked(whole, mask), mask.astype(np.uint8) * 255])
-    result = np.empty((*whole.shape[:2], 3), np.uint8)
-    for row in Grid(whole.shape[1], whole.shape[0], SIDE).blocks(
-        Box(0, 0, whole.shape[1], whole.shape[0])
-    ):
-        for box, samples in zip(
-            row, crew.map(lambda box: _part(task, whole, box, crew.nets), row), strict=True
-        ):
-            result[box.y0 : box.y1, box.x0 : box.x1] = to_samples(samples, color_named("RGB"))
-    if mask is not None:
-        result[~mask] = whole[~mask][:, :3]
+        result[~mask] = samples[~mask][:, :3]
     return Image.fromarray(result)
 
 
-def _part(task: str, whole: Samples, box: Box, nets: Networks) -> Samples:
-    """Restored samples of a box, from what surrounds it."""
-    size = Box(0, 0, whole.shape[1], whole.shape[0])
-    seen = padded(box, CELL_Y).grown(REACH).within(padded(size, CELL_Y))
-    inside = seen.within(size)
-    image = np.pad(
-        whole[inside.y0 : inside.y1, inside.x0 : inside.x1],
-        ((0, seen.y1 - inside.y1), (0, seen.x1 - inside.x1), (0, 0)),
-        mode="edge",
-    ).astype(np.float32)
-    restored = nets.restore(task, nets.analyse(image[:, :, :3], 100), image)
-    return restored[box.y0 - seen.y0 : box.y1 - seen.y0, box.x0 - seen.x0 : box.x1 - seen.x0]
+def _check_mask(task: str, mask: Bools | None, picture: Picture) -> None:
+    if task == "inpaint" and mask is None:
+        raise ParameterError("inpaint needs a mask of the missing pixels")
+    if task != "inpaint" and mask is not None:
+        raise ParameterError(f"{task} takes no mask")
+    if mask is not None and mask.shape != (picture.height, picture.width):
+        raise ImageError(
+            "the mask and the picture have different sizes, "
+            f"{mask.shape[1]} x {mask.shape[0]} and {picture.width} x {picture.height} pixels"
+        )
 
 
-def fill_masked(image: Samples, mask: npt.NDArray[np.bool_]) -> Samples:
-    """(H, W, 3) uint8 with the missing pixels filled smoothly: each takes the mean of the known ones in the smallest square, of
-    2 x 2, 4 x 4, ... pixels, that holds any, and the steps between are interpolated."""
+def _input_samples(picture: Picture, factor: int, mask: Bools | None) -> Samples:
+    """Return what the synthesis sees, (H, W, 3 or 4), uint8, at the size of the result."""
+    samples = picture.samples(Box(0, 0, picture.width, picture.height))
+    if samples.dtype != np.uint8:
+        samples = np.rint(samples).astype(np.uint8)
+    if factor > 1:
+        size = (factor * picture.width, factor * picture.height)
+        enlarged = Image.fromarray(samples).resize(size, Image.Resampling.BICUBIC)
+        samples = np.asarray(enlarged)
+    if mask is not None:
+        samples = np.dstack([fill_masked(samples, mask), mask.astype(np.uint8) * 255])
+    return samples
+
+
+def _restore_box(task: str, samples: Samples, box: Box, nets: Networks) -> F32:
+    """Return the restored samples of a box, from what surrounds it."""
+    whole = Box(0, 0, samples.shape[1], samples.shape[0])
+    seen = pad_to_cells(box, CELL_Y).grown(REACH).within(pad_to_cells(whole, CELL_Y))
+    inside = seen.within(whole)
+    beyond = ((0, seen.y1 - inside.y1), (0, seen.x1 - inside.x1), (0, 0))
+    cut = samples[inside.y0 : inside.y1, inside.x0 : inside.x1]
+    padded = np.pad(cut, beyond, mode="edge").astype(np.float32)
+    y = nets.analyse(padded[:, :, :3], ANALYSIS_QUALITY)
+    restored = nets.restore(task, y, padded)
+    rows = slice(box.y0 - seen.y0, box.y1 - seen.y0)
+    columns = slice(box.x0 - seen.x0, box.x1 - seen.x0)
+    return restored[rows, columns]
+
+
+def fill_masked(samples: Samples, mask: Bools) -> Samples:
+    """Return samples (H, W, 3), uint8, with the missing pixels filled smoothly.
+
+    Each missing pixel takes the mean of the known ones in the smallest square of 2 x 2,
+    4 x 4, ... pixels that holds any. The steps between are interpolated.
+    """
     known = (~mask).astype(np.float32)[:, :, None]
-    filled = _pull(image * known, known)
-    return np.where(mask[:, :, None], np.clip(np.rint(filled), 0, 255), image).astype(np.uint8)
+    filled = _pull(samples * known, known)
+    rounded = np.clip(np.rint(filled), 0, 255)
+    return np.where(mask[:, :, None], rounded, samples).astype(np.uint8)
 
 
-def _pull(
-    total: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Means of what is known, gaps filled from half the size; total: (h, w, 3) sums, weight: (h, w, 1)."""
+def _pull(total: F32, weight: F32) -> F32:
+    """Return the means of known pixels, with gaps filled from half the size.
+
+    `total` (h, w, 3) are sums of known pixels, `weight` (h, w, 1) are their numbers.
+    """
     h, w = weight.shape[:2]
-    mean: npt.NDArray[np.float32] = total / np.maximum(weight, 1e-6)
+    mean: F32 = total / np.maximum(weight, 1e-6)
     if (weight > 0).all() or h * w == 1:
         return mean
-    edges = ((0, h % 2), (0, w % 2), (0, 0))
-    halves = [
-        np.pad(a, edges).reshape((h + 1) // 2, 2, (w + 1) // 2, 2, -1).mean((1, 3))
-        for a in (total, weight)
-    ]
-    small = _pull(halves[0], halves[1])
-    bands = [
-        np.asarray(
-            Image.fromarray(small[:, :, band]).resize(
-                (w + w % 2, h + h % 2), Image.Resampling.BILINEAR
-            )
-        )[:h, :w]
-        for band in range(small.shape[2])
-    ]
+    small = _pull(_halved(total), _halved(weight))
+    size = (w + w % 2, h + h % 2)
+    bands = []
+    for band in range(small.shape[2]):
+        enlarged = Image.fromarray(small[:, :, band]).resize(size, Image.Resampling.BILINEAR)
+        bands.append(np.asarray(enlarged)[:h, :w])
     return np.where(weight > 0, mean, np.stack(bands, 2))
+
+
+def _halved(values: F32) -> F32:
+    """Return the means over squares of 2 x 2, padded with zeros."""
+    h, w = values.shape[:2]
+    padded = np.pad(values, ((0, h % 2), (0, w % 2), (0, 0)))
+    halved: F32 = padded.reshape((h + 1) // 2, 2, (w + 1) // 2, 2, -1).mean((1, 3))
+    return halved

@@ -1,152 +1,212 @@
-"""How surprising a picture is to the codec: bits under its model, and what it cannot reproduce, cell by cell."""
+"""How surprising a picture is: its bits under the model, and what the codec cannot reproduce."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-from vaecodec.coding.decoder import compact
-from vaecodec.coding.encoder import analyse
-from vaecodec.coding.latents import walk
-from vaecodec.coding.tile_pool import Crew
-from vaecodec.coding.tiling import CELL_Y, CELL_Z, cells, grid_of
-from vaecodec.entropy.coder import LENGTHS, TOTAL, Coder, Ints, Tables
+from vaecodec._arrays import F32, I32, Integers, Samples
+from vaecodec.coding.analysis import analyse
+from vaecodec.coding.latents import encode_tile, spread_steps
+from vaecodec.coding.session import Session, start_session
+from vaecodec.coding.synthesis import narrow_to_int16, render
+from vaecodec.coding.tiling import CELL_Y, CELL_Z, cell_count
+from vaecodec.entropy.coder import EXCESS_LENGTHS
+from vaecodec.entropy.tables import Tables
 from vaecodec.errors import ImageError
+from vaecodec.format.color import color_named
 from vaecodec.image.box import Box
-from vaecodec.image.picture import Picture, Samples, as_picture, check_size
-from vaecodec.model.networks import Floats, Networks
-from vaecodec.spec import STEPS, check_quality
-from vaecodec.tasks.sample import LARGEST_SAMPLE, show
+from vaecodec.image.canvas import to_samples
+from vaecodec.image.picture import ImageSource, Picture, as_picture
+from vaecodec.spec import FREQUENCY_BITS, SEGMENTS
 
+MAX_SCORE_PIXELS = 2**25
 # Heat maps go from black over violet and orange to white.
-RAMP = np.array(
+HEAT_COLORS = np.array(
     [(0, 0, 0), (60, 15, 110), (180, 45, 90), (245, 130, 30), (250, 215, 80), (255, 255, 255)],
     np.float32,
 )
 
 
-class Meter(Coder):
-    """Passes symbols on; notes are complex: the bits that each costs under its table, and those that the table expected."""
+class BitCounter:
+    """A symbol sink that counts the bits of each symbol.
 
-    def code(
-        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
-    ) -> Ints:
-        assert symbols is not None
+    Attributes:
+        bits: For each call, what each symbol costs under its table, shape (n,), float32.
+        expected_bits: For each call, the mean cost of a symbol of that table, shape (n,).
+    """
+
+    def __init__(self) -> None:
+        self.bits: list[F32] = []
+        self.expected_bits: list[F32] = []
+
+    def encode(self, tables: Tables, index: Integers, symbols: I32) -> None:
+        """Count the bits of symbols (n,). `index` (n,) is the table of each symbol."""
         bits = np.zeros(index.size, np.float32)
         for table in np.unique(index):
-            here = np.flatnonzero(index == table)
+            members = np.flatnonzero(index == table)
             half = int(tables.half_width[table])
-            size = np.abs(symbols[here])
-            bits[here] = (np.log2(TOTAL) - np.log2(tables.frequencies[table]))[
-                np.clip(symbols[here], -half, half) + half
-            ]
-            beyond = size >= half  # these also say how far beyond
-            bits[here[beyond]] += np.log2(LENGTHS) + np.floor(np.log2(size[beyond] - half + 1))
-        self.notes = bits + 1j * tables.mean_bits[index]
-        return symbols
+            magnitude = np.abs(symbols[members])
+            position = np.clip(symbols[members], -half, half) + half
+            cost = FREQUENCY_BITS - np.log2(tables.frequencies[table])
+            bits[members] = cost[position]
+            at_end = magnitude >= half  # how far beyond the table costs more bits
+            excess = magnitude[at_end] - half + 1
+            bits[members[at_end]] += np.log2(EXCESS_LENGTHS) + np.floor(np.log2(excess))
+        self.bits.append(bits)
+        self.expected_bits.append(tables.mean_bits[index].astype(np.float32))
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a picture costs and what is lost of it: three figures of the whole, and maps (h, w), float32, of each cell of
-    16 x 16 pixels.
+    """What a picture costs, and what is lost of it.
 
-    bits_per_pixel, bits: under the model. excess, excess_bits: how many of them the model did not expect, per pixel; near zero
-    for what is like its training images, however detailed. psnr: in dB; error: mean squared error in grey levels.
+    The maps have one value for each cell of 16 x 16 pixels, shape (ceil(H/16), ceil(W/16)),
+    float32.
+
+    Attributes:
+        bits_per_pixel: Bits per pixel under the model.
+        excess: How many of them the model did not expect. It is near 0 for pictures like the
+            training images, however detailed they are.
+        psnr: PSNR of the decoded picture in dB.
+        bits: Map of the bits per pixel.
+        excess_bits: Map of the unexpected bits per pixel.
+        error: Map of the mean squared error in squared grey levels.
     """
 
     bits_per_pixel: float
     excess: float
     psnr: float
-    bits: Floats
-    excess_bits: Floats
-    error: Floats
+    bits: F32
+    excess_bits: F32
+    error: F32
 
 
 def score(
-    image: Picture | Image.Image | Samples,
+    source: Picture | ImageSource,
     quality: float = 50,
     *,
     model: str | None = None,
     threads: int = 0,
 ) -> Score:
-    """Score a picture of at most 32 megapixels. quality: at which of the model's qualities. Raises ImageError, VaecodecError.
+    """Measure how surprising a picture is to the codec.
 
-    The bits are the entropy model's estimate, within a per cent of what a file of that quality takes.
+    The bits are the entropy model's estimate, within 1 % of the size of a file of that quality.
+
+    Args:
+        source: A picture of at most 32 megapixels, as for `encode`.
+        quality: 1 to 100: the quality of the model.
+        model: Id or folder of a model. None is the default model.
+        threads: Number of threads. 0 is one per core.
+
+    Raises:
+        ImageError: The picture cannot be read, or it is too large.
+        ModelError: The model is missing or damaged.
+        ParameterError: An argument is out of range.
+
+    Example:
+        >>> vaecodec.score("photo.png").psnr > 30
+        True
     """
-    picture = as_picture(image)
-    check_size(picture.width, picture.height, LARGEST_SAMPLE)
-    quality = check_quality(quality)
-    grid = grid_of(picture.width, picture.height)
-    crew = Crew(model, threads, len(grid.tiles) > 1)
-    rows, columns = cells(picture.height, CELL_Y), cells(picture.width, CELL_Y)
-    costs = np.zeros((rows, columns), np.complex64)
-
-    def measure(number: int) -> npt.NDArray[np.integer[Any]]:
-        box = grid.box(number)
-        y, found = code(picture, box, crew.nets, quality)
-        top, left = box.y0 // CELL_Y, box.x0 // CELL_Y
-        costs[top : top + found.shape[0], left : left + found.shape[1]] = found
-        return compact(y)
-
-    known = dict(zip(grid.tiles, crew.map(measure, grid.tiles), strict=True))
-    decoded = show(known, grid, crew, quality)
-    squares = np.square(picture.samples(grid.picture).astype(np.float32) - decoded).mean(2)
-    padding = ((0, rows * CELL_Y - picture.height), (0, columns * CELL_Y - picture.width))
-    pixels = (
-        np.pad(np.ones_like(squares), padding).reshape(rows, CELL_Y, columns, CELL_Y).sum((1, 3))
-    )
-    sums = np.pad(squares, padding).reshape(rows, CELL_Y, columns, CELL_Y).sum((1, 3))
-    mean = float(squares.mean(dtype=np.float64))
-    bits, excess = costs.real, costs.real - costs.imag
-    return Score(
-        float(bits.sum(dtype=np.float64) / squares.size),
-        float(excess.sum(dtype=np.float64) / squares.size),
-        10 * float(np.log10(255**2 / mean)) if mean else float("inf"),
-        bits / pixels,
-        excess / pixels,
-        sums / pixels,
-    )
-
-
-def code(
-    picture: Picture, box: Box, nets: Networks, quality: float
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.complex64]]:
-    """The quantized y (m, h, w) of a tile in 1/64, and the notes (h, w) of its cells, with their shares of z's."""
-    y, _ = analyse(picture, box, nets, quality)
-    meter, meter_z = Meter(), Meter()
-    notes = np.zeros(y.shape, np.complex64)
-    latents = walk(
-        nets,
+    picture = as_picture(source)
+    session = start_session(
+        picture.width,
+        picture.height,
         quality,
-        (box.height, box.width),
-        [meter_z] + [meter] * STEPS,
-        (y, nets.hyper_analyse(y)),
-        notes,
+        max_pixels=MAX_SCORE_PIXELS,
+        model=model,
+        threads=threads,
     )
-    h, w = latents.y.shape[1:]
-    bits_z = np.asarray(meter_z.notes).reshape(latents.z.shape).sum(0)
+    cells = (cell_count(picture.height, CELL_Y), cell_count(picture.width, CELL_Y))
+    bits = np.zeros(cells, np.float32)
+    expected = np.zeros(cells, np.float32)
+
+    def measure(tile: int) -> Integers:
+        box = session.grid.box(tile)
+        y, tile_bits, tile_expected = _count_bits(picture, box, session)
+        rows = slice(box.y0 // CELL_Y, box.y0 // CELL_Y + tile_bits.shape[0])
+        columns = slice(box.x0 // CELL_Y, box.x0 // CELL_Y + tile_bits.shape[1])
+        bits[rows, columns] = tile_bits
+        expected[rows, columns] = tile_expected
+        return narrow_to_int16(y)
+
+    def measure_all(tiles: list[int]) -> Iterator[Integers]:
+        return session.pool.map(measure, tiles)
+
+    squares = np.empty((picture.height, picture.width), np.float32)
+    rgb = color_named("RGB")
+    area = session.grid.picture
+    for box, samples in render(area, session.grid, session.pool, session.quality, measure_all):
+        original = picture.samples(box).astype(np.float32)
+        difference = original - to_samples(samples, rgb)
+        squares[box.y0 : box.y1, box.x0 : box.x1] = np.square(difference).mean(2)
+    pixels = _sum_cells(np.ones_like(squares))
+    mse = float(squares.mean(dtype=np.float64))
+    excess = bits - expected
+    return Score(
+        bits_per_pixel=float(bits.sum(dtype=np.float64) / squares.size),
+        excess=float(excess.sum(dtype=np.float64) / squares.size),
+        psnr=10 * float(np.log10(255**2 / mse)) if mse else float("inf"),
+        bits=bits / pixels,
+        excess_bits=excess / pixels,
+        error=_sum_cells(squares) / pixels,
+    )
+
+
+def _sum_cells(values: F32) -> F32:
+    """Return the sums (h, w) of values (H, W) over cells of 16 x 16 pixels."""
+    height, width = values.shape
+    padded = np.pad(values, ((0, -height % CELL_Y), (0, -width % CELL_Y)))
+    cells = padded.reshape(padded.shape[0] // CELL_Y, CELL_Y, padded.shape[1] // CELL_Y, CELL_Y)
+    sums: F32 = cells.sum((1, 3))
+    return sums
+
+
+def _count_bits(picture: Picture, box: Box, session: Session) -> tuple[I32, F32, F32]:
+    """Return y (m, h, w) of a tile in 1/64, and the bits and expected bits (h, w) of its cells.
+
+    The bits of z are shared out evenly over the cells of y below it.
+    """
+    nets = session.nets
+    y, _ = analyse(picture, box, nets, session.quality)
+    counter = BitCounter()
+    size = (box.height, box.width)
+    sinks = [counter] * SEGMENTS
+    latents = encode_tile(nets, session.quality, size, sinks, y, nets.hyper_analyse(y))
+    maps = []
+    for bits in (counter.bits, counter.expected_bits):
+        bits_y = spread_steps(bits[1:], nets.m, size).sum(0)
+        bits_z = bits[0].reshape(latents.z.shape).sum(0)
+        maps.append(bits_y + _share_out(bits_z, bits_y.shape))
+    return latents.y, maps[0], maps[1]
+
+
+def _share_out(bits_z: F32, shape: tuple[int, ...]) -> F32:
+    """Return the bits of cells of z, (zh, zw), shared out over the (h, w) cells of y."""
     side = CELL_Z // CELL_Y
-    covered = np.outer(
-        *(np.minimum(side, length - np.arange(0, length, side)) for length in (h, w))
-    )
-    shares = np.repeat(np.repeat(bits_z / covered, side, 0), side, 1)[:h, :w]
-    return latents.y, notes.sum(0)[:h, :w] + shares
+    covered = [np.minimum(side, length - np.arange(0, length, side)) for length in shape]
+    shares = bits_z / np.outer(*covered)
+    return np.repeat(np.repeat(shares, side, 0), side, 1)[: shape[0], : shape[1]]
 
 
-def heat_map(values: Floats, width: int, height: int, top: float | None = None) -> Samples:
-    """(height, width, 3), uint8: each cell's value, from 0 (black) to `top` (white; None is the largest value)."""
-    if width > values.shape[1] * CELL_Y or height > values.shape[0] * CELL_Y:
-        raise ImageError(
-            f"{values.shape[1]} x {values.shape[0]} cells do not cover {width} x {height} pixels"
-        )
+def heat_map(values: F32, width: int, height: int, top: float | None = None) -> Samples:
+    """Return a picture of a map: (height, width, 3), uint8.
+
+    Args:
+        values: One value for each cell of 16 x 16 pixels, shape (h, w).
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
+        top: The value that is white. 0 is black. None is the largest value.
+
+    Raises:
+        ImageError: The map does not cover the picture.
+    """
+    rows, columns = values.shape
+    if width > columns * CELL_Y or height > rows * CELL_Y:
+        raise ImageError(f"{columns} x {rows} cells do not cover {width} x {height} pixels")
     top = float(values.max()) if top is None else top
-    place = np.clip(values / top if top > 0 else values, 0, 1) * (len(RAMP) - 1)
-    colors = np.stack(
-        [np.interp(place, np.arange(len(RAMP)), RAMP[:, channel]) for channel in range(3)], 2
-    )
-    return np.repeat(np.repeat(np.rint(colors).astype(np.uint8), CELL_Y, 0), CELL_Y, 1)[
-        :height, :width
-    ]
+    place = np.clip(values / top if top > 0 else values, 0, 1) * (len(HEAT_COLORS) - 1)
+    knots = np.arange(len(HEAT_COLORS))
+    channels = [np.interp(place, knots, HEAT_COLORS[:, channel]) for channel in range(3)]
+    colors = np.rint(np.stack(channels, 2)).astype(np.uint8)
+    return np.repeat(np.repeat(colors, CELL_Y, 0), CELL_Y, 1)[:height, :width]

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaecodec.coding.latents import walk
-from vaecodec.entropy.coder import TOTAL, Coder, Ints, Tables
+from vaecodec._arrays import I32, Integers
+from vaecodec.coding.latents import encode_tile
+from vaecodec.entropy.tables import Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import images_in
 from vaecodec.model import networks
-from vaecodec.spec import SEGMENTS
+from vaecodec.spec import FREQUENCY_BITS, SEGMENTS
 from vaecodec_train.export.integer import (
     LOG_SCALE_STEP,
     SCALES,
@@ -88,8 +88,8 @@ def batches(crops: list[Pixels], size: int = 8) -> Iterator[tuple[Tensor, Tensor
 def to_frequencies(probability: Floats) -> npt.NDArray[np.uint32]:
     """Positive integers that sum to 2^24, close to the given probabilities."""
     p = probability / probability.sum()
-    frequency = np.maximum(1, np.floor(p * TOTAL)).astype(np.int64)
-    frequency[np.argmax(frequency)] += TOTAL - frequency.sum()
+    frequency = np.maximum(1, np.floor(p * 2**FREQUENCY_BITS)).astype(np.int64)
+    frequency[np.argmax(frequency)] += 2**FREQUENCY_BITS - frequency.sum()
     as_stored: npt.NDArray[np.uint32] = frequency.astype(np.uint32)
     return as_stored
 
@@ -113,23 +113,19 @@ def z_prior(model: Codec) -> list[Floats]:
     return tables
 
 
-class Counter(Coder):
-    """Stands in for the range coder and counts the symbols of each table."""
+class Counter:
+    """A symbol sink that counts the symbols of each table."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.counts: dict[Tables, list[Floats]] = {}
 
-    def code(
-        self, tables: Tables, index: npt.NDArray[np.integer[Any]], symbols: Ints | None = None
-    ) -> Ints:
-        assert symbols is not None
+    def encode(self, tables: Tables, index: Integers, symbols: I32) -> None:
+        """Count symbols (n,). `index` (n,) is the table of each symbol."""
         counts = self.counts.setdefault(tables, [np.zeros(2 * h + 1) for h in tables.half_width])
         half = tables.half_width[index]
         positions = np.clip(symbols, -half, half) + half
         for table in np.unique(index):
             counts[table] += np.bincount(positions[index == table], minlength=len(counts[table]))
-        return symbols
 
 
 @torch.no_grad()
@@ -245,13 +241,8 @@ def export(
                 i * 0.6180339887 % 1
             )  # evenly spread, whatever the order of the crops
             latent = nets.analyse(crop, quality)
-            walk(
-                nets,
-                quality,
-                (PATCH, PATCH),
-                [counter] * SEGMENTS,
-                (latent, nets.hyper_analyse(latent)),
-            )
+            latent_z = nets.hyper_analyse(latent)
+            encode_tile(nets, quality, (PATCH, PATCH), [counter] * SEGMENTS, latent, latent_z)
         counts_z = [
             n
             for band in range(BANDS)

@@ -17,7 +17,8 @@ from compressai.entropy_models import EntropyBottleneck
 from PIL import Image
 from torch import Tensor, nn
 
-from vaecodec.entropy.coder import Decoder, Encoder, Tables
+from vaecodec.entropy.coder import MAX_SYMBOL, Decoder, Encoder
+from vaecodec.entropy.tables import Tables
 from vaecodec.errors import FormatError, VaecodecError
 from vaecodec_train.export.model_folder import to_frequencies
 from vaecodec_train.tutorial.fit import psnr
@@ -62,13 +63,12 @@ class DigitCodec(VariationalAutoencoder):
     @torch.no_grad()
     def compress(self, images: Tensor) -> bytes:
         """Images (n, 1, 28, 28) -> a file."""
-        symbols = torch.round(self.encoder(images)).int().numpy()
+        rounded = torch.round(self.encoder(images)).int().numpy().reshape(-1)
+        symbols = np.clip(rounded, -MAX_SYMBOL, MAX_SYMBOL)
         coder = Encoder()
-        coded = coder.code(
-            self.tables(), np.tile(np.arange(self.latent), len(images)), symbols.reshape(-1)
-        )
+        coder.encode(self.tables(), np.tile(np.arange(self.latent), len(images)), symbols)
         return (
-            HEAD.pack(MAGIC, len(images), zlib.crc32(coded.astype("<i4").tobytes()))
+            HEAD.pack(MAGIC, len(images), zlib.crc32(symbols.astype("<i4").tobytes()))
             + coder.finish()
         )
 
@@ -81,7 +81,7 @@ class DigitCodec(VariationalAutoencoder):
         if count > 10**6:
             raise FormatError(f"holds more digits ({count}) than a million")
         coder = Decoder(data[HEAD.size :])
-        symbols = coder.code(self.tables(), np.tile(np.arange(self.latent), count))
+        symbols = coder.decode(self.tables(), np.tile(np.arange(self.latent), count))
         if zlib.crc32(symbols.astype("<i4").tobytes()) != checksum:
             raise FormatError(
                 "damaged: its latents do not match their checksum, or they are another model's"
