@@ -8,18 +8,20 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vaecodec._version import __version__
+
 if TYPE_CHECKING:
     from vaecodec.api import decode, decode_array, encode
     from vaecodec.errors import FormatError, ImageError, ModelError, VaecodecError
     from vaecodec.format.container import Header, probe
 
-__version__ = "0.1.0"
 __all__ = [
     "FormatError",
     "Header",
     "ImageError",
     "ModelError",
     "VaecodecError",
+    "__version__",
     "decode",
     "decode_array",
     "encode",
