@@ -33,7 +33,7 @@ fuzz: $(TEST_READY)
 	$(BIN)/python -W ignore tests/fuzz/fuzz.py decode -runs=20000
 
 clean:
-	rm -rf .venv .cross .mypy_cache .pytest_cache .ruff_cache demo report
+	rm -rf .venv .cross .mypy_cache .pytest_cache .ruff_cache build dist demo report
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
