@@ -4,15 +4,17 @@ BIN := .venv/bin
 TEST_READY := .venv/.test-ready
 DEMO_READY := .venv/.demo-ready
 
-.PHONY: demo test bench cross fuzz clean
+.PHONY: demo lint test bench cross fuzz clean
 
 demo: $(DEMO_READY)
 	$(BIN)/python benchmarks/vaecodec_bench/demo.py benchmarks/data/kodak/kodim23.png demo
 
-test: $(TEST_READY)
+lint: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+test: lint
 	$(BIN)/python -m pytest
 
 # About two hours on two cores; rewrites the tables and diagrams of README.md and docs/BENCHMARKS.md.
@@ -31,7 +33,7 @@ fuzz: $(TEST_READY)
 	$(BIN)/python -W ignore tests/fuzz/fuzz.py decode -runs=20000
 
 clean:
-	rm -rf .venv .cross .mypy_cache .pytest_cache .ruff_cache demo report
+	rm -rf .venv .cross .mypy_cache .pytest_cache .ruff_cache build dist demo report
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

@@ -10,6 +10,8 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vaecodec._version import __version__
+
 if TYPE_CHECKING:
     from vaecodec.api import decode, decode_array, encode, open
     from vaecodec.coding.vae_file import Damage, VaeFile
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from vaecodec.tasks.sample import sample
     from vaecodec.tasks.score import Score, score
 
-__version__ = "0.1.0"
 __all__ = [
     "Color",
     "Damage",
@@ -43,6 +44,7 @@ __all__ = [
     "Score",
     "VaeFile",
     "VaecodecError",
+    "__version__",
     "decode",
     "decode_array",
     "embed",
