@@ -1,4 +1,4 @@
-"""The measurements of docs/USES.md: detectors, search and restoration on few and small pictures."""
+"""The measurements of docs/TASKS.md: detectors, search and restoration on few and small pictures."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_all_of_it(
     folder, out, checkout = tmp_path / "images", tmp_path / "out", tmp_path / "checkout"
     folder.mkdir()
     (checkout / "docs").mkdir(parents=True)
-    page = checkout / "docs" / "USES.md"
+    page = checkout / "docs" / "TASKS.md"
     page.write_text(f"Before\n\n{markdown.BEGIN}\n\nold\n\n{markdown.END}\n\nAfter\n")
     for n in (1, 5, 23):
         kodak_crop(n, 408, 394).save(folder / f"{n}.png")
@@ -82,7 +82,7 @@ def test_all_of_it(
         and "perceptual hash" in text
     )
     assert all(
-        (checkout / "docs" / "uses" / name).stat().st_size > 1000 for name in document.PICTURES
+        (checkout / "docs" / "tasks" / name).stat().st_size > 1000 for name in document.PICTURES
     )
     assert "Recall at 1" in capsys.readouterr().out
 

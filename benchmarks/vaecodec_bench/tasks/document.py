@@ -1,4 +1,4 @@
-"""Measures what docs/USES.md says of photographs: python -m vaecodec_bench.tasks.document IMAGES OUT [CHECKOUT]
+"""Measures what docs/TASKS.md says of photographs: python -m vaecodec_bench.tasks.document IMAGES OUT [CHECKOUT]
 
 OUT gets uses.json, the restored pictures and those of the document; CHECKOUT's document is rewritten.
 """
@@ -146,10 +146,10 @@ def main(folder: Path, out: Path, checkout: Path | None) -> None:
     text = paragraphs(found)
     print("\n\n".join(text))
     if checkout is not None:
-        rewrite(checkout / "docs" / "USES.md", text)
-        make_folder(checkout / "docs" / "uses")
+        rewrite(checkout / "docs" / "TASKS.md", text)
+        make_folder(checkout / "docs" / "tasks")
         for name in PICTURES:
-            write(checkout / "docs" / "uses" / name, (out / name).read_bytes())
+            write(checkout / "docs" / "tasks" / name, (out / name).read_bytes())
 
 
 if __name__ == "__main__":
