@@ -259,8 +259,5 @@ def with_exif_prefix(exif: bytes) -> bytes:
 
 
 def strip_exif_prefix(exif: bytes) -> bytes:
-    """Return the TIFF structure alone. Some programs write the prefix twice."""
-    start = 0
-    while exif.startswith(EXIF_PREFIX, start):
-        start += len(EXIF_PREFIX)
-    return exif[start:]
+    """Return the TIFF structure alone. The prefix may occur twice, as Pillow allows."""
+    return exif.removeprefix(EXIF_PREFIX).removeprefix(EXIF_PREFIX)
