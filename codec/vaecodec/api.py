@@ -33,7 +33,7 @@ def encode(
     threads: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> bytes:
-    """Compress a picture.
+    r"""Compress a picture.
 
     Give at most one of `quality`, `bpp`, `size` and `psnr`. The last three are found by search,
     which takes several encodings.
@@ -70,7 +70,7 @@ def encode(
     Example:
         >>> data = vaecodec.encode("photo.png", quality=60)
         >>> data[:4]
-        b'\\x89VAE'
+        b'\x89VAE'
     """
     _check_targets(quality, bpp, size, psnr, effort)
     picture = as_picture(source, max_pixels)

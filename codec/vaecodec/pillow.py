@@ -71,7 +71,7 @@ class VaeImageFile(ImageFile.ImageFile):
     def draft(
         self, mode: str | None, size: tuple[int, int] | None
     ) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Let `load` decode the picture at 1/2, 1/4 or 1/8: the smallest that is at least `size`."""
+        """Let `load` decode the picture at the smallest of 1/2, 1/4 and 1/8 that covers `size`."""
         if self._scale != 1 or size is None:
             return None
         for scale in (8, 4, 2):

@@ -1,4 +1,4 @@
-"""Constants and integer rules that the format, the runtime and the trainer share (docs/FORMAT.md)."""
+"""Constants and integer rules of docs/FORMAT.md that format, runtime and trainer share."""
 
 from vaecodec.errors import ParameterError
 

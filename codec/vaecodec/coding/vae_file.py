@@ -98,9 +98,9 @@ class VaeFile:
 
     @cached_property
     def metadata(self) -> dict[str, bytes]:
-        """The file's `icc_profile`, `exif` and `xmp`, as far as it has them.
+        r"""The file's `icc_profile`, `exif` and `xmp`, as far as it has them.
 
-        EXIF is the TIFF structure without the prefix `Exif\\0\\0`.
+        `exif` begins with `Exif\0\0`, as Pillow expects it.
 
         Raises:
             FormatError: They are damaged, and the file is not read tolerantly.

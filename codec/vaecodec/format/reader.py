@@ -208,9 +208,9 @@ class Reader:
             self.payload(chunk)
 
     def metadata(self, lost: list[str] | None = None) -> dict[str, bytes]:
-        """Return icc_profile, exif and xmp, those that the file has.
+        r"""Return icc_profile, exif and xmp, those that the file has.
 
-        exif begins with the prefix `Exif\\0\\0`, so that Pillow's `save(exif=...)` takes it.
+        exif begins with the prefix `Exif\0\0`, so that Pillow's `save(exif=...)` takes it.
 
         Args:
             lost: Receives a description of each damaged part, which is then left out.
