@@ -7,13 +7,13 @@ from PIL import Image
 
 from vaecodec._arrays import Samples
 from vaecodec.coding.encoder import at_quality, encode_picture
-from vaecodec.coding.session import Session, start_session
+from vaecodec.coding.session import Session, start_picture_session
 from vaecodec.coding.targets import EncodeAt, encode_to_psnr, encode_to_size
 from vaecodec.coding.vae_file import Region, Source, VaeFile
 from vaecodec.errors import ParameterError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS
 from vaecodec.format.reader import Reader
-from vaecodec.image.picture import ImageSource, Picture, as_picture
+from vaecodec.image.picture import ImageSource, Picture
 
 DEFAULT_QUALITY = 50
 MAX_EFFORT = 9
@@ -73,10 +73,8 @@ def encode(
         b'\x89VAE'
     """
     _check_targets(quality, bpp, size, psnr, effort)
-    picture = as_picture(source, max_pixels)
-    session = start_session(
-        picture.width,
-        picture.height,
+    picture, session = start_picture_session(
+        source,
         DEFAULT_QUALITY if quality is None else quality,
         max_pixels=max_pixels,
         model=model,

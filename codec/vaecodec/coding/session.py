@@ -7,7 +7,7 @@ from typing import TypeVar
 from vaecodec.coding.tile_pool import TilePool
 from vaecodec.coding.tiling import Grid, grid_of, tile_log2
 from vaecodec.image.box import Box
-from vaecodec.image.picture import check_size
+from vaecodec.image.picture import ImageSource, Picture, as_picture, check_size
 from vaecodec.model.networks import Networks
 from vaecodec.spec import check_quality
 
@@ -73,3 +73,26 @@ def start_session(
     grid = grid_of(width, height, code)
     pool = TilePool(model, threads, concurrent and len(grid.tiles) > 1)
     return Session(grid, quality, pool, code)
+
+
+def start_picture_session(
+    source: Picture | ImageSource,
+    quality: float,
+    *,
+    max_pixels: int,
+    model: str | None,
+    threads: int,
+    concurrent: bool = True,
+) -> tuple[Picture, Session]:
+    """Read a picture, as `as_picture` does, and start a session for it."""
+    picture = as_picture(source, max_pixels)
+    session = start_session(
+        picture.width,
+        picture.height,
+        quality,
+        max_pixels=max_pixels,
+        model=model,
+        threads=threads,
+        concurrent=concurrent,
+    )
+    return picture, session

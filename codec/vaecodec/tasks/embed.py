@@ -8,12 +8,12 @@ import numpy.typing as npt
 from vaecodec._arrays import F32, I32, Integers
 from vaecodec.coding.analysis import analyse
 from vaecodec.coding.latents import Latents, encode_tile
-from vaecodec.coding.session import start_session
+from vaecodec.coding.session import start_picture_session
 from vaecodec.coding.tiling import CELL_Y, CELL_Z, Grid, cell_count, grid_of
 from vaecodec.coding.vae_file import Source, VaeFile
 from vaecodec.entropy.tables import Tables
 from vaecodec.image.box import Box
-from vaecodec.image.picture import ImageSource, Picture, as_picture
+from vaecodec.image.picture import ImageSource, Picture
 from vaecodec.model.networks import Networks
 from vaecodec.spec import SEGMENTS
 
@@ -105,14 +105,8 @@ def embed(
         >>> vaecodec.embed("photo.png").whole.ndim
         1
     """
-    picture = as_picture(source)
-    session = start_session(
-        picture.width,
-        picture.height,
-        quality,
-        max_pixels=MAX_EMBED_PIXELS,
-        model=model,
-        threads=threads,
+    picture, session = start_picture_session(
+        source, quality, max_pixels=MAX_EMBED_PIXELS, model=model, threads=threads
     )
 
     def quantize(_: int, box: Box) -> Latents:

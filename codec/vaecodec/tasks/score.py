@@ -8,7 +8,7 @@ import numpy as np
 from vaecodec._arrays import F32, I32, Integers, Samples
 from vaecodec.coding.analysis import analyse
 from vaecodec.coding.latents import encode_tile, spread_steps
-from vaecodec.coding.session import Session, start_session
+from vaecodec.coding.session import Session, start_picture_session
 from vaecodec.coding.synthesis import narrow_to_int16, render
 from vaecodec.coding.tiling import CELL_Y, CELL_Z, cell_count
 from vaecodec.entropy.coder import EXCESS_LENGTHS
@@ -17,7 +17,7 @@ from vaecodec.errors import ImageError
 from vaecodec.format.color import color_named
 from vaecodec.image.box import Box
 from vaecodec.image.canvas import to_samples
-from vaecodec.image.picture import ImageSource, Picture, as_picture
+from vaecodec.image.picture import ImageSource, Picture
 from vaecodec.spec import FREQUENCY_BITS, SEGMENTS
 
 MAX_SCORE_PIXELS = 2**25
@@ -108,14 +108,8 @@ def score(
         >>> vaecodec.score("photo.png").psnr > 30
         True
     """
-    picture = as_picture(source)
-    session = start_session(
-        picture.width,
-        picture.height,
-        quality,
-        max_pixels=MAX_SCORE_PIXELS,
-        model=model,
-        threads=threads,
+    picture, session = start_picture_session(
+        source, quality, max_pixels=MAX_SCORE_PIXELS, model=model, threads=threads
     )
     cells = (cell_count(picture.height, CELL_Y), cell_count(picture.width, CELL_Y))
     bits = np.zeros(cells, np.float32)
