@@ -153,8 +153,9 @@ class VaeFile:
         if color.pillow_mode is None:
             raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
         area = self._area(region, scale)
+        tiles = self._tiles  # refuses files that are too short for a canvas of this size
         canvas = ImageCanvas(*_reduced_size(area, scale), color)
-        decoder.decode_area(self._tiles, self._pool, area, canvas, scale)
+        decoder.decode_area(tiles, self._pool, area, canvas, scale)
         canvas.content.info.update(self.info())
         return canvas.content
 
@@ -191,8 +192,9 @@ class VaeFile:
             ParameterError: The region or the scale is out of range.
         """
         area = self._area(region, scale)
+        tiles = self._tiles  # refuses files that are too short for a canvas of this size
         canvas = ArrayCanvas(*_reduced_size(area, scale), self.header.color)
-        decoder.decode_area(self._tiles, self._pool, area, canvas, scale)
+        decoder.decode_area(tiles, self._pool, area, canvas, scale)
         samples = canvas.content
         return samples[:, :, 0] if samples.shape[2] == 1 else samples
 
