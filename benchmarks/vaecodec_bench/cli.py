@@ -70,7 +70,7 @@ def quality(
         int,
         typer.Option(
             min=0,
-            help="Number of processes, or with --speed threads of each codec. 0 means one per core.",
+            help="Number of processes, or with --speed threads per codec. 0 means one per core.",
         ),
     ] = 0,
     resume: Annotated[

@@ -1,1 +1,1 @@
-"""What a benchmark run writes: the page with its pictures, the diagrams, and tables for the docs."""
+"""What a benchmark run writes: the page with its pictures, diagrams, and tables for documents."""

@@ -11,7 +11,6 @@ from vaecodec.errors import VaecodecError
 from vaecodec.image.files import images_in, make_folder, read_image
 from vaecodec.image.picture import Picture
 from vaecodec.model import registry
-from vaecodec.tasks.restore import HINTS
 from vaecodec.tasks.sample import interpolate, sample
 from vaecodec.tasks.score import heat_map, score
 from vaecodec_bench.files import read_bytes, write, write_json
@@ -116,7 +115,7 @@ def draw_triptychs(original: Image.Image, number: int, folder: Path) -> None:
 
     number: of the picture among those in `folder`.
     """
-    for task in HINTS:
+    for task in restoration.TASKS:
         damaged = Image.open(folder / f"{task}-{number}.png").convert("RGB")
         restored = Image.open(folder / f"{task}-{number}-restored.png").convert("RGB")
         if damaged.size != original.size:

@@ -9,11 +9,12 @@ from PIL import Image, ImageFilter
 
 from vaecodec.image.files import read_image, read_picture
 from vaecodec.metrics import psnr
-from vaecodec.tasks.restore import HINTS, fill_masked, restore
+from vaecodec.tasks.restore import fill_masked, restore
 from vaecodec_bench.tasks.anomalies import add_noise
 
 Mask = npt.NDArray[np.bool_]  # (H, W), True where pixels are missing
 
+TASKS = ("denoise", "inpaint", "superres")
 NOISE_SIGMA = 25  # grey levels
 MISSING_SHARE = 0.2
 MISSING_BLOCK_SIDE = 16  # pixels
@@ -79,7 +80,7 @@ def measure(images: list[Path], folder: Path) -> dict[str, dict[str, float]]:
         picture = read_image(name).convert("RGB")
         even_size = (picture.width // 2 * 2, picture.height // 2 * 2)
         original = picture.crop((0, 0, *even_size))
-        for task in HINTS:
+        for task in TASKS:
             for row, psnrs in _measure_task(task, original, seed, folder).items():
                 for method, value in psnrs.items():
                     values.setdefault(row, {}).setdefault(method, []).append(value)

@@ -233,7 +233,7 @@ function showSpeed(speed) {
     + "CompressAI's networks have untrained weights.";
   const parts = Object.entries(directions).map(([direction, title]) => bars(`${title}, in one running process`, rows(speed.warm, direction)));
   if (speed.processes) {
-    for (const [way, title] of Object.entries(directions)) parts.push(bars(`${title}, one process from file to file`, rows(speed.processes, way)));
+    for (const [direction, title] of Object.entries(directions)) parts.push(bars(`${title}, one process from file to file`, rows(speed.processes, direction)));
     parts.push(bars("Peak memory of the decoding process, in megabytes", Object.entries(speed.processes).map(([name, row]) =>
       ({name, value: row.decode.peak_mb, text: row.decode.peak_mb.toFixed(0)}))));
   }
