@@ -7,7 +7,7 @@ DEMO_READY := .venv/.demo-ready
 .PHONY: demo lint test bench cross fuzz clean
 
 demo: $(DEMO_READY)
-	$(BIN)/python benchmarks/vaecodec_bench/demo.py benchmarks/data/kodak/kodim23.png demo
+	$(BIN)/vaecodec-bench demo benchmarks/data/kodak/kodim23.png demo
 
 lint: $(TEST_READY)
 	$(BIN)/ruff format --check .
@@ -19,9 +19,9 @@ test: lint
 
 # About two hours on two cores; rewrites the tables and diagrams of README.md and docs/BENCHMARKS.md.
 bench: $(TEST_READY)
-	$(BIN)/vaecodec bench benchmarks/data/kodak -o report
-	$(BIN)/vaecodec bench benchmarks/data/kodak -o report --speed
-	$(BIN)/python -m vaecodec_bench.report.markdown report .
+	$(BIN)/vaecodec-bench quality benchmarks/data/kodak -o report
+	$(BIN)/vaecodec-bench speed benchmarks/data/kodak -o report
+	$(BIN)/vaecodec-bench docs report --checkout .
 
 cross: $(TEST_READY)
 	tests/cross/run.sh
