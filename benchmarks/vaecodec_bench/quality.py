@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 import vaecodec
-from vaecodec.cli.files import complain
+from vaecodec.cli.errors import print_error
 from vaecodec.coding.tile_pool import available_cores
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import images_in, make_folder, read_image, write_file
@@ -56,7 +56,7 @@ def run(
         missing,
     )
     for name, reason in missing.items():
-        complain(f"{name} is left out", VaecodecError(reason))
+        print_error(f"{name} is left out", VaecodecError(reason))
     make_folder(out)
     images = []
     for path in paths:
@@ -64,7 +64,7 @@ def run(
             found.images[path.name] = read_rgb(path).size
             images.append(path)
         except VaecodecError as error:
-            complain(str(path), error)
+            print_error(str(path), error)
             found.failures.append(("", path.name, str(error)))
     if resume:
         found.samples = measured(out / "results.json", found, codecs)
@@ -168,13 +168,15 @@ def _measure_all(
                     _failed(found, codec, path, error)
         except KeyboardInterrupt:
             found.interrupted = True
-            complain("interrupted", VaecodecError("the report holds what was measured until then"))
+            print_error(
+                "interrupted", VaecodecError("the report holds what was measured until then")
+            )
             for future in waiting:
                 future.cancel()
 
 
 def _failed(found: Results, codec: Codec, path: Path, error: Exception) -> None:
-    complain(f"{path}: {codec.name}", error)
+    print_error(f"{path}: {codec.name}", error)
     found.failures.append((codec.name, path.name, str(error)))
 
 

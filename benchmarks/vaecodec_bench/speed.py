@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from vaecodec.cli.files import complain
+from vaecodec.cli.errors import print_error
 from vaecodec.coding.tile_pool import available_cores
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import images_in, make_folder
@@ -41,7 +41,7 @@ def run(
     def fail(name: str, error: Exception) -> None:
         nonlocal failures
         failures += 1
-        complain(name, error)
+        print_error(name, error)
 
     images = []
     paths = [Path(name) for name in images_in(folder)]
@@ -56,7 +56,7 @@ def run(
     make_folder(out)
     codecs, versions, missing = available(model)
     for name, reason in missing.items():
-        complain(f"{name} is left out", VaecodecError(reason))
+        print_error(f"{name} is left out", VaecodecError(reason))
     results: dict[str, Any] = {
         "machine": f"{platform.machine()}, {available_cores()} cores",
         "threads": threads or available_cores(),

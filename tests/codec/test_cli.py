@@ -234,7 +234,7 @@ def test_outputs_are_guarded(folder: Path) -> None:
     refused(
         run("encode", "-q", "same.jpg", "same.png", "-o", "out", cwd=folder),
         "same.png: would be",
-        "where same.jpg goes",
+        "the output of same.jpg",
     )
     assert (folder / "out" / "same.vae").is_file()
 
@@ -295,5 +295,5 @@ def test_full_disk_leaves_nothing(folder: Path, photo: Image.Image) -> None:
 
 def test_help_has_examples() -> None:
     for command in ("encode", "decode", "info", "bench"):
-        assert b"Example:" in run(command, "--help").stdout
+        assert b"Example" in run(command, "--help").stdout
     assert run("--version").stdout.decode().split() == ["vaecodec", vaecodec.__version__]

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 import vaecodec
-from vaecodec.cli.files import complain
+from vaecodec.cli.errors import print_error
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import make_folder
 from vaecodec.metrics import psnr
@@ -69,7 +69,7 @@ def write_pictures(folder: Path, out: Path, found: Results, model: str | None, c
                 except (
                     Exception
                 ) as error:  # codecs raise many kinds, and the others can still be shown
-                    complain(f"{name}: {codec.name}", VaecodecError(f"failed ({error})"))
+                    print_error(f"{name}: {codec.name}", VaecodecError(f"failed ({error})"))
                     failures += 1
                     if not target:
                         break  # without ours there is nothing to compare with
