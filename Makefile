@@ -4,7 +4,7 @@ BIN := .venv/bin
 TEST_READY := .venv/.test-ready
 DEMO_READY := .venv/.demo-ready
 
-.PHONY: demo test bench cross fuzz clean
+.PHONY: demo test docs bench cross fuzz clean
 
 demo: $(DEMO_READY)
 	$(BIN)/python benchmarks/vaecodec_bench/demo.py benchmarks/data/kodak/kodim23.png demo
@@ -14,6 +14,9 @@ test: $(TEST_READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+docs: $(TEST_READY)
+	$(BIN)/python -m vaecodec.cli.reference docs/CLI.md
 
 # About two hours on two cores; rewrites the tables and diagrams of README.md and docs/BENCHMARKS.md.
 bench: $(TEST_READY)

@@ -102,7 +102,7 @@ def decode(
     The extension of the output selects the type.
 
     Examples:
-        vaecodec decode photo.vae photo.png
+        vaecodec decode photo.vae decoded.png
         vaecodec decode photo.vae part.png --region 0,0,64,64
         vaecodec decode compressed/ -o thumbnails/ --format jpg --scale 1/4
     """

@@ -77,12 +77,15 @@ Version = Annotated[bool, typer.Option("--version", help="Print the version and 
 
 Model = Annotated[
     str | None,
-    typer.Option(help="Id or folder of the model.", show_default="the packaged model"),
+    typer.Option(
+        help="Id or folder of the model.", metavar="MODEL", show_default="the packaged model"
+    ),
 ]
 DecoderModel = Annotated[
     str | None,
     typer.Option(
         help="Folder of the model that the file names. Needed only where it is not installed.",
+        metavar="DIR",
         show_default=False,
     ),
 ]
@@ -178,8 +181,8 @@ Temperature = Annotated[
     typer.Option(
         min=0,
         max=10,
-        help="Factor of the spread. Below 1 the latents are likelier, at 0 the likeliest, "
-        "above 1 less likely.",
+        help="Spread of the latents. 0 gives the most likely picture, and values above 1 give "
+        "unlikely ones.",
     ),
 ]
 FrameCount = Annotated[

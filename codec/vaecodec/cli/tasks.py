@@ -43,7 +43,7 @@ def sample(
 ) -> None:
     """Sample an image from the model's prior.
 
-    It has natural textures and edges, but no recognisable objects.
+    The image has natural textures and edges, but no recognisable objects.
 
     Examples:
         vaecodec sample -o sample.png --seed 7
