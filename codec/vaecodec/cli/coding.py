@@ -1,16 +1,19 @@
 """The `encode` and `decode` commands."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
 from vaecodec.cli import options
 from vaecodec.cli.files import Converted, convert_files, pair_up
 from vaecodec.format.container import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from vaecodec.image.picture import Samples
 
 MAX_LISTED_TILES = 20  # damaged tiles that one warning lists
 
@@ -113,12 +116,11 @@ def decode(
         raise typer.BadParameter("--preview and --best-effort cannot be used together")
 
     def convert(file: BinaryIO, output: str) -> Converted:
-        from vaecodec.image.files import image_kind
+        from vaecodec.image.files import image_kind, save_image
 
         kind = image_kind(suffix if output == "-" else Path(output).suffix)
-        decoded = decode_file(
+        picture, (width, height), info = decode_file(
             file,
-            kind,
             region=rectangle,
             scale=factor,
             best_effort=best_effort,
@@ -127,59 +129,37 @@ def decode(
             threads=threads,
             max_pixels=max_pixels,
         )
-        notes = [f"left out {part}" for part in decoded.lost]
-        if decoded.damaged:
-            notes.insert(0, damage_note(decoded.damaged))
+        damaged = info.get("damaged", [])
+        lost = info.get("lost", [])
+        notes = []
         if preview:
-            notes.insert(0, f"preview of {100 * decoded.share:.1f} % of the file")
+            notes.append(f"preview of {100 * info['share']:.1f} % of the file")
+        if damaged:
+            notes.append(damage_note(damaged))
+        notes += [f"left out {part}" for part in lost]
         return Converted(
-            decoded.save,
-            f"{decoded.width} x {decoded.height}",
+            lambda out: save_image(picture, kind, out, info),
+            f"{width} x {height}",
             tuple(notes),
-            partial=best_effort and bool(decoded.damaged or decoded.lost),
+            partial=best_effort and bool(damaged or lost),
         )
 
     convert_files(pair_up(paths, output_dir, suffix, ".vae"), convert, force, quiet)
 
 
-@dataclass(frozen=True)
-class DecodedFile:
-    """A decoded picture, and what is missing from its file.
+def decode_file(
+    file: BinaryIO, **settings: Any
+) -> "tuple[Image.Image | Samples, tuple[int, int], dict[str, Any]]":
+    """Decode a .vae file with the settings of `vaecodec.api.decode_canvas`.
 
-    Attributes:
-        width, height: Size of the picture in pixels.
-        save: Writes the picture as an image file.
-        damaged: Damaged tiles as (x, y, width, height).
-        lost: A sentence fragment for each other part that is lost.
-        share: The part of the file that is present, from 0 to 1.
-    """
-
-    width: int
-    height: int
-    save: Callable[[BinaryIO], object]
-    damaged: list[tuple[int, int, int, int]]
-    lost: list[str]
-    share: float
-
-
-def decode_file(file: BinaryIO, kind: str, **settings: Any) -> DecodedFile:
-    """Decode a .vae file that is to be written as an image of Pillow's type `kind`.
-
-    settings: those of `vaecodec.api.decode_canvas`.
+    Returns the picture, its size, and what is known about it: its metadata by Pillow's names,
+    and if the file may be damaged, `damaged` (boxes x, y, width, height), `lost` (sentence
+    fragments) and `share` (the part of the file that is present, 0 to 1).
     """
     from vaecodec.api import decode_canvas
-    from vaecodec.image.files import save_image
 
     canvas, info = decode_canvas(file, **settings)
-    width, height = canvas.size
-    return DecodedFile(
-        width,
-        height,
-        save=lambda out: save_image(canvas.content, kind, out, info),
-        damaged=info.get("damaged", []),
-        lost=info.get("lost", []),
-        share=info.get("share", 1.0),
-    )
+    return canvas.content, canvas.size, info
 
 
 def damage_note(damaged: list[tuple[int, int, int, int]]) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import typer
 
@@ -135,6 +135,13 @@ def write_output(name: str, save: Save) -> None:
         raise typer.Exit(1) from None
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})") from None
+
+
+def print_json(fields: dict[str, Any]) -> None:
+    """Print one line of JSON."""
+    import json  # slow to import
+
+    print(json.dumps(fields))
 
 
 def check_writable(path: Path, force: bool, image: bool = True) -> None:

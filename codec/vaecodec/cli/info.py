@@ -1,12 +1,11 @@
 """The `info` command. It must not load numpy or any other large package, so that it starts fast."""
 
-import json
 from typing import Any
 
 import typer
 
 from vaecodec.cli.errors import FILE_ERRORS, print_error
-from vaecodec.cli.files import open_input
+from vaecodec.cli.files import open_input, print_json
 from vaecodec.cli.options import Json, VaeFiles
 from vaecodec.format.container import Reader
 
@@ -24,7 +23,10 @@ def info(files: VaeFiles, as_json: Json = False) -> None:
     for name in files:
         try:
             fields = file_fields(name)
-            print(json.dumps(fields) if as_json else summary(fields))
+            if as_json:
+                print_json(fields)
+            else:
+                print(summary(fields))
         except FILE_ERRORS as error:
             print_error(name, error)
             failed = True

@@ -1,6 +1,5 @@
 """The commands beyond coding: sample, interpolate, score, embed, restore."""
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from vaecodec.cli.files import (
     expand_inputs,
     for_each_file,
     open_input,
+    print_json,
     write_output,
 )
 from vaecodec.errors import VaecodecError
@@ -132,7 +132,10 @@ def score(
                 )
             mapped_names.add(file_name)
             save_maps(result, picture.width, picture.height, maps / file_name, force)
-        print(json.dumps(score_fields(name, result)) if as_json else score_line(name, result))
+        if as_json:
+            print_json(score_fields(name, result))
+        else:
+            print(score_line(name, result))
 
     if not for_each_file(expand_inputs(images), score_file, "Scoring"):
         raise typer.Exit(1)
