@@ -92,11 +92,19 @@ def bench(
     only_speed: bool,
     resume: bool = False,
 ) -> bool:
-    """Measure quality, or speed, on the images in `folder` and write the report into the folder `out`.
+    """Measure quality, or speed, on the images in `folder` and write a report into the folder `out`.
 
-    jobs: processes that measure quality, or threads of each codec whose speed is measured; 0 is one per core.
-    pictures: how many images the page shows side by side. resume: keep what an earlier run measured with the same versions.
-    Returns whether everything went well. Raises VaecodecError.
+    Args:
+        folder: Folder of images.
+        out: Folder for the report.
+        model: Id or folder of the model; None for the packaged model.
+        jobs: Number of processes, or of threads per codec for speed. 0 means one per core.
+        metrics: Metrics of quality, separated by commas.
+        pictures: Number of images that the page shows side by side.
+        only_speed: Measure speed and memory instead of quality.
+        resume: Keep what an earlier run measured with the same versions.
+
+    Returns whether everything succeeded. Raises VaecodecError.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Input and output files of the commands: which output belongs to which input, streams, writing, batches."""
+"""Files of the commands: pairs of input and output, streams, writing, batches."""
 
 import io
 import os

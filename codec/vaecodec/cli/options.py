@@ -109,7 +109,7 @@ EncoderQuality = Annotated[
 ]
 Quality = Annotated[
     float,
-    typer.Option("-Q", "--quality", min=1, max=100, help="Quality at which the model works."),
+    typer.Option("-Q", "--quality", min=1, max=100, help="Quality setting of the model."),
 ]
 Bpp = Annotated[
     float | None, typer.Option(help="Upper limit in bits per pixel.", show_default=False)
