@@ -92,7 +92,7 @@ def bench(
     only_speed: bool,
     resume: bool = False,
 ) -> bool:
-    """Measure quality, or speed, on the images in `folder` and write a report into the folder `out`.
+    """Measure quality, or speed, on the images in `folder` and write a report into `out`.
 
     Args:
         folder: Folder of images.
