@@ -4,7 +4,7 @@ BIN := .venv/bin
 TEST_READY := .venv/.test-ready
 DEMO_READY := .venv/.demo-ready
 
-.PHONY: demo lint test bench cross fuzz clean
+.PHONY: demo lint test docs bench cross fuzz clean
 
 demo: $(DEMO_READY)
 	$(BIN)/vaecodec-bench demo benchmarks/data/kodak/kodim23.png demo
@@ -16,6 +16,9 @@ lint: $(TEST_READY)
 
 test: lint
 	$(BIN)/python -m pytest
+
+docs: $(TEST_READY)
+	$(BIN)/python -m vaecodec.cli.reference docs/CLI.md
 
 # About two hours on two cores; rewrites the tables and diagrams of README.md and docs/BENCHMARKS.md.
 bench: $(TEST_READY)
