@@ -4,10 +4,10 @@ BIN := .venv/bin
 TEST_READY := .venv/.test-ready
 DEMO_READY := .venv/.demo-ready
 
-.PHONY: demo lint test bench cross fuzz clean
+.PHONY: demo lint test docs bench cross fuzz clean
 
 demo: $(DEMO_READY)
-	$(BIN)/python benchmarks/vaecodec_bench/demo.py benchmarks/data/kodak/kodim23.png demo
+	$(BIN)/vaecodec-bench demo benchmarks/data/kodak/kodim23.png demo
 
 lint: $(TEST_READY)
 	$(BIN)/ruff format --check .
@@ -17,11 +17,14 @@ lint: $(TEST_READY)
 test: lint
 	$(BIN)/python -m pytest
 
+docs: $(TEST_READY)
+	$(BIN)/python -m vaecodec.cli.reference docs/CLI.md
+
 # About two hours on two cores; rewrites the tables and diagrams of README.md and docs/BENCHMARKS.md.
 bench: $(TEST_READY)
-	$(BIN)/vaecodec bench benchmarks/data/kodak -o report
-	$(BIN)/vaecodec bench benchmarks/data/kodak -o report --speed
-	$(BIN)/python -m vaecodec_bench.report.markdown report .
+	$(BIN)/vaecodec-bench quality benchmarks/data/kodak -o report
+	$(BIN)/vaecodec-bench speed benchmarks/data/kodak -o report
+	$(BIN)/vaecodec-bench docs report --checkout .
 
 cross: $(TEST_READY)
 	tests/cross/run.sh

@@ -17,7 +17,7 @@ MAX_LINES = 400
 
 # A module may import from its own row and from those above it. "" is the package itself.
 CODEC_ORDER = (
-    ("_version", "errors", "spec", "metrics"),
+    ("_arrays", "_version", "errors", "spec", "metrics"),
     ("format",),
     ("image",),
     ("entropy",),

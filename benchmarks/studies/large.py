@@ -1,9 +1,11 @@
-"""Memory and time of large pictures, and of regions of one: python large.py IMAGES OUT.png [MEGAPIXELS...]
+"""Measure memory and time of large pictures, and of regions of a large picture.
 
-The pictures are mosaics of the images in a folder, enlarged twofold. Each command runs in a process of its own; what it
-takes beyond the pixels (4 bytes each, as Pillow holds them) is its peak resident memory less those.
+The pictures are mosaics of the images in a folder, enlarged twofold. Each command runs in its own
+process. Its memory beyond the pixels is its peak resident memory minus 4 bytes per pixel, which is
+what Pillow takes for the picture.
 """
 
+import argparse
 import io
 import os
 import subprocess
@@ -19,122 +21,164 @@ from PIL import Image
 import vaecodec
 from vaecodec.image.files import images_in, read_image
 
+BYTES_PER_PIXEL = 4
+SEAMS_MEGAPIXELS = 40  # the size of picture whose tile borders are measured
+REGION_SIDES = (64, 256, 1024, 2048)
+CELL_SIDE = 16  # pixels
+HEADER_SIZE = 26  # bytes
+
+Row = tuple[float, float, float]  # megapixels, then megabytes of encoding and of decoding
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder of images")
+    parser.add_argument("output", type=Path, help="the diagram, such as memory.png")
+    parser.add_argument("megapixels", type=float, nargs="*", default=[1, 4, 16, 40, 100])
+    arguments = parser.parse_args()
+    files = images_in(arguments.folder)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for megapixels in arguments.megapixels:
+            rows.append(measure_size(files, megapixels, Path(scratch)))
+        print_regions(Path(scratch) / "large.vae")
+    draw(rows, arguments.output)
+
+
+def measure_size(files: list[str], megapixels: float, scratch: Path) -> Row:
+    """Encode and decode a mosaic with the command line and print its memory and times."""
+    source = scratch / "large.png"
+    coded = scratch / "large.vae"
+    image = mosaic(files, megapixels)
+    pixels = image.width * image.height
+    image.save(source, compress_level=1)
+    del image
+    options = ("--force", "--quiet")
+    encode_seconds, encode_peak = run_vaecodec("encode", str(source), str(coded), *options)
+    decoded = str(scratch / "large.bmp")
+    decode_seconds, decode_peak = run_vaecodec("decode", str(coded), decoded, *options)
+    pixel_megabytes = BYTES_PER_PIXEL * pixels / 1e6
+    row = (pixels / 1e6, encode_peak - pixel_megabytes, decode_peak - pixel_megabytes)
+    print(
+        f"| {row[0]:.0f} | {row[1]:.0f} MB | {row[2]:.0f} MB "
+        f"| {encode_seconds:.1f} s | {decode_seconds:.1f} s |",
+        flush=True,
+    )
+    if megapixels == SEAMS_MEGAPIXELS:
+        print_seams(source, coded)
+    return row
+
 
 def mosaic(files: list[str], megapixels: float) -> Image.Image:
+    """Fill a picture with enlarged images, in rows as high as their highest image."""
     width = round((megapixels * 1.5e6) ** 0.5)
     out = Image.new("RGB", (width, round(megapixels * 1e6 / width)))
-    x, y, height, number = -300, -200, 0, 0  # so that the images' edges are not those of tiles
+    start = -300
+    x = start
+    y = -200  # offsets, so that the borders of the images are not those of tiles
+    row_height = 0
+    number = 0
     while y < out.height:
         image = read_image(Path(files[number % len(files)])).convert("RGB")
         image = image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC)
         out.paste(image, (x, y))
-        x, height, number = x + image.width, max(height, image.height), number + 1
+        x += image.width
+        row_height = max(row_height, image.height)
+        number += 1
         if x >= out.width:
-            x, y, height = -300, y + height, 0
+            x = start
+            y += row_height
+            row_height = 0
     return out
 
 
-def measured(*command: str) -> tuple[float, float]:
-    """Seconds and peak megabytes of a `vaecodec` command."""
+def run_vaecodec(*arguments: str) -> tuple[float, float]:
+    """Run a `vaecodec` command and return its seconds and its peak memory in megabytes."""
     start = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "vaecodec", *command])
+    child = subprocess.Popen([sys.executable, "-m", "vaecodec", *arguments])
     _, status, usage = os.wait4(child.pid, 0)
     if status:
-        raise SystemExit(f"vaecodec {command[0]} failed")
-    return time.perf_counter() - start, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+        raise SystemExit(f"vaecodec {arguments[0]} failed")
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes on macOS, kibibytes elsewhere
+    return time.perf_counter() - start, usage.ru_maxrss / unit
 
 
-class Counting(io.FileIO):
-    taken = 0
+class CountingFile(io.FileIO):
+    """A file that counts the bytes read from it."""
+
+    bytes_read = 0
 
     def read(self, size: int | None = -1) -> bytes:
         data = super().read(-1 if size is None else size)
-        self.taken += len(data)
+        self.bytes_read += len(data)
         return data
 
 
-def regions(file: Path) -> None:
-    """Time and bytes of squares of growing size from the middle of a file, relative to the whole."""
-    header = vaecodec.probe(file.read_bytes()[:26])
+def print_regions(path: Path) -> None:
+    """Print the time and bytes that square regions need, relative to the whole picture."""
+    header = vaecodec.probe(path.read_bytes()[:HEADER_SIZE])
     rows = []
-    for side in (64, 256, 1024, 2048, 0):
-        region = (
-            (header.width // 2 - side // 2, header.height // 2 - side // 2, side, side)
-            if side
-            else None
-        )
-        with Counting(file) as opened:
-            start = time.perf_counter()
-            vaecodec.decode(opened, region=region)
-            rows.append(
-                (f"{side} x {side}" if side else "all", time.perf_counter() - start, opened.taken)
-            )
-    for name, seconds, taken in rows:
-        print(
-            f"| {name} | {100 * seconds / rows[-1][1]:.1f} % | {100 * taken / rows[-1][2]:.1f} % |"
-        )
+    for side in REGION_SIDES:
+        left = header.width // 2 - side // 2
+        top = header.height // 2 - side // 2
+        rows.append((f"{side} x {side}", *decode_region(path, (left, top, side, side))))
+    rows.append(("all", *decode_region(path, None)))
+    _, whole_seconds, whole_bytes = rows[-1]
+    for name, seconds, bytes_read in rows:
+        time_share = 100 * seconds / whole_seconds
+        bytes_share = 100 * bytes_read / whole_bytes
+        print(f"| {name} | {time_share:.1f} % | {bytes_share:.1f} % |")
 
 
-def seams(source: Path, coded: Path) -> None:
-    """How much the error jumps from one pixel to the next across the edges of tiles, and elsewhere: the mean over both ways."""
-    error = np.asarray(read_image(source), np.int16) - np.asarray(
-        vaecodec.decode(coded.read_bytes()), np.int16
-    )
-    side = 1 << vaecodec.probe(coded.read_bytes()[:26]).tile_log2
-    at_edges, elsewhere = [], []
-    for jumps in (
-        np.abs(np.diff(error, axis=0)).mean((1, 2)),
-        np.abs(np.diff(error, axis=1)).mean((0, 2)),
-    ):
-        edges = np.arange(len(jumps)) % side == side - 1
-        at_edges.append(jumps[edges].mean())
-        elsewhere.append(jumps[(np.arange(len(jumps)) % 16 == 15) & ~edges].mean())
+def decode_region(path: Path, region: tuple[int, int, int, int] | None) -> tuple[float, int]:
+    """Decode a region, or everything, and return the seconds and the number of bytes read."""
+    with CountingFile(path) as file:
+        start = time.perf_counter()
+        vaecodec.decode(file, region=region)
+        return time.perf_counter() - start, file.bytes_read
+
+
+def print_seams(source: Path, coded: Path) -> None:
+    """Print how much the error changes across the borders of tiles and of other cells.
+
+    Both are means over the two directions of the absolute difference of neighbouring errors.
+    """
+    data = coded.read_bytes()
+    decoded = np.asarray(vaecodec.decode(data), np.int16)
+    error = np.asarray(read_image(source), np.int16) - decoded
+    tile_side = 1 << vaecodec.probe(data[:HEADER_SIZE]).tile_log2
+    at_tiles = []
+    at_cells = []
+    for axis in (0, 1):
+        jumps = np.abs(np.diff(error, axis=axis)).mean((1 - axis, 2))
+        places = np.arange(len(jumps))
+        tile_borders = places % tile_side == tile_side - 1
+        cell_borders = places % CELL_SIDE == CELL_SIDE - 1
+        at_tiles.append(jumps[tile_borders].mean())
+        at_cells.append(jumps[cell_borders & ~tile_borders].mean())
     print(
-        f"error's jump across edges of tiles {np.mean(at_edges):.3f} grey levels, of other cells {np.mean(elsewhere):.3f}"
+        f"change of the error across borders of tiles: {np.mean(at_tiles):.3f} grey levels, "
+        f"of other cells: {np.mean(at_cells):.3f}"
     )
 
 
-def main(folder: Path, out: Path, sizes: list[float]) -> None:
-    files = images_in(folder)
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        source, coded, decoded = (Path(scratch) / name for name in ("a.png", "a.vae", "b.bmp"))
-        for megapixels in sizes:
-            image = mosaic(files, megapixels)
-            pixels = image.width * image.height
-            image.save(source, compress_level=1)
-            del image
-            encoding, first = measured("encode", str(source), str(coded), "--force", "--quiet")
-            decoding, second = measured("decode", str(coded), str(decoded), "--force", "--quiet")
-            rows.append(
-                (pixels / 1e6, first - 4e-6 * pixels, second - 4e-6 * pixels, encoding, decoding)
-            )
-            print(
-                "| {:.0f} | {:.0f} MB | {:.0f} MB | {:.1f} s | {:.1f} s |".format(*rows[-1]),
-                flush=True,
-            )
-            if megapixels == 40:
-                seams(source, coded)
-        regions(coded)
+def draw(rows: list[Row], output: Path) -> None:
     figure = Figure(figsize=(8, 4.5), dpi=130, layout="constrained")
     axes = figure.subplots()
-    for column, name in ((1, "encode"), (2, "decode")):
-        axes.plot([row[0] for row in rows], [row[column] for row in rows], marker="o", label=name)
+    megapixels = [row[0] for row in rows]
+    axes.plot(megapixels, [row[1] for row in rows], marker="o", label="encode")
+    axes.plot(megapixels, [row[2] for row in rows], marker="o", label="decode")
     axes.set(
         xlabel="megapixels",
         ylabel="peak memory beyond the pixels (MB)",
         ylim=(0, 650),
         xscale="log",
-        title="Memory of the command line, whole process",
+        title="Memory of a vaecodec process",
     )
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(out)
+    figure.savefig(output)
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]),
-        Path(sys.argv[2]),
-        [float(size) for size in sys.argv[3:]] or [1, 4, 16, 40, 100],
-    )
+    main()

@@ -1,10 +1,11 @@
-"""What the beginning of a file shows, beside JPEG's progressive mode: python progressive.py IMAGES OUT.png
+"""Compare truncated .vae files with truncated progressive JPEG files.
 
-For every image: a .vae file, the progressive JPEG nearest to it in size, both cut at the same shares of their bytes.
+For each image, a progressive .vae file and the progressive JPEG file closest to it in size are both
+truncated to the same shares of their bytes. The diagram shows the mean PSNR.
 """
 
+import argparse
 import io
-import sys
 from pathlib import Path
 from statistics import fmean
 
@@ -19,10 +20,46 @@ from vaecodec.metrics import psnr
 
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 QUALITY = 60
+OURS = "vaecodec"
+JPEG = "JPEG, progressive"
 
 
-def jpeg_like(image: Image.Image, size: int) -> bytes:
-    """The progressive JPEG nearest to `size` bytes."""
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder of images")
+    parser.add_argument("output", type=Path, help="the diagram, such as progressive.png")
+    arguments = parser.parse_args()
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    curves = measure(arguments.folder)
+    for codec, curve in curves.items():
+        points = [
+            f"{100 * share:g} %: {db:.2f} dB" for share, db in zip(SHARES, curve, strict=True)
+        ]
+        print(f"{codec}: {', '.join(points)}")
+    draw(curves, len(images_in(arguments.folder)), arguments.output)
+
+
+def measure(folder: Path) -> dict[str, list[float]]:
+    """Return the mean PSNR in dB at each of SHARES."""
+    rows: dict[str, list[list[float]]] = {OURS: [], JPEG: []}
+    for name in images_in(folder):
+        image = read_image(Path(name)).convert("RGB")
+        ours = vaecodec.encode(image, QUALITY, progressive=True)
+        files = {OURS: ours, JPEG: jpeg_of_size(image, len(ours))}
+        for codec, data in files.items():
+            row = []
+            for share in SHARES:
+                truncated = data[: round(len(data) * share)]
+                row.append(psnr_of_truncated(image, truncated, codec))
+            rows[codec].append(row)
+    means = {}
+    for codec, values in rows.items():
+        means[codec] = [fmean(column) for column in zip(*values, strict=True)]
+    return means
+
+
+def jpeg_of_size(image: Image.Image, size: int) -> bytes:
+    """Return the progressive JPEG file whose size is closest to `size` bytes."""
     files = []
     for quality in range(1, 96):
         out = io.BytesIO()
@@ -31,54 +68,34 @@ def jpeg_like(image: Image.Image, size: int) -> bytes:
     return min(files, key=lambda file: abs(len(file) - size))
 
 
-def shown(image: Image.Image, data: bytes, ours: bool) -> float:
-    """PSNR in dB of what a cut file shows; of a grey picture where it shows nothing."""
+def psnr_of_truncated(image: Image.Image, data: bytes, codec: str) -> float:
+    """Return the PSNR in dB of a truncated file. One that cannot be decoded counts as grey."""
     try:
-        decoded = (
-            vaecodec.decode(data, preview=True)
-            if ours
-            else Image.open(io.BytesIO(data)).convert("RGB")
-        )
+        if codec == OURS:
+            decoded = vaecodec.decode(data, tolerant=True)
+        else:
+            decoded = Image.open(io.BytesIO(data)).convert("RGB")
     except (VaecodecError, OSError):
         decoded = Image.new("RGB", image.size, (128, 128, 128))
     return psnr(np.asarray(image), np.asarray(decoded))
 
 
-def main(folder: Path, out: Path) -> None:
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    curves: dict[str, list[list[float]]] = {"vaecodec": [], "JPEG, progressive": []}
-    for name in images_in(folder):
-        image = read_image(Path(name)).convert("RGB")
-        ours = vaecodec.encode(image, QUALITY, progressive=True)
-        files = {"vaecodec": ours, "JPEG, progressive": jpeg_like(image, len(ours))}
-        for codec, data in files.items():
-            curves[codec].append(
-                [
-                    shown(image, data[: round(len(data) * share)], codec == "vaecodec")
-                    for share in SHARES
-                ]
-            )
+def draw(curves: dict[str, list[float]], images: int, output: Path) -> None:
     figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
     axes = figure.subplots()
-    for codec, rows in curves.items():
-        means = [fmean(column) for column in zip(*rows, strict=True)]
-        axes.plot([100 * share for share in SHARES], means, marker="o", markersize=4, label=codec)
-        print(
-            codec,
-            *(
-                f"{100 * share:g} %: {value:.2f} dB,"
-                for share, value in zip(SHARES, means, strict=True)
-            ),
-        )
+    for codec, curve in curves.items():
+        percent = [100 * share for share in SHARES]
+        axes.plot(percent, curve, marker="o", markersize=4, label=codec)
     axes.set(
         xlabel="share of the file's bytes (%)",
         ylabel="RGB-PSNR (dB)",
-        title=f"Cut files of equal size, mean of {len(rows)} images, vaecodec at quality {QUALITY}",
+        title=f"Truncated files of equal size, mean of {images} images, "
+        f"vaecodec at quality {QUALITY}",
     )
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(out)
+    figure.savefig(output)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

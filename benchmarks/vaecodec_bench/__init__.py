@@ -1,1 +1,1 @@
-"""vaecodec against other codecs, measured from real files."""
+"""Benchmarks that compare vaecodec with other codecs. Every number is measured on a real file."""

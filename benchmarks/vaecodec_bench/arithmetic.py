@@ -1,4 +1,4 @@
-"""How much arithmetic the networks take, and the share of this machine's matrix-multiply peak that the decoder reaches."""
+"""The arithmetic of the networks, and the share of this machine's peak that the decoder reaches."""
 
 import statistics
 import time
@@ -15,94 +15,113 @@ from PIL import Image
 import vaecodec
 from vaecodec.model import networks, registry
 
-SIDE = 256  # pixels, of the picture that is counted on
-DECODER = ("h_s", "context_1", "context_2", "context_3", "g_s")
-INPUTS = {
-    "image": (SIDE, SIDE, 3),
-    "y": (1, None, SIDE // 16, SIDE // 16),
-    "z": (1, None, SIDE // 64, SIDE // 64),
-    "p": (1, None, SIDE // 16, SIDE // 16),
-}  # None: the graph says
+IMAGE_SIDE = 256  # pixels, of the picture whose multiplications are counted
+DECODER_GRAPHS = ("h_s", "context_1", "context_2", "context_3", "g_s")
+INPUT_SHAPES = {  # None: as the graph says
+    "image": (IMAGE_SIDE, IMAGE_SIDE, 3),
+    "y": (1, None, IMAGE_SIDE // 16, IMAGE_SIDE // 16),
+    "z": (1, None, IMAGE_SIDE // 64, IMAGE_SIDE // 64),
+    "p": (1, None, IMAGE_SIDE // 16, IMAGE_SIDE // 16),
+}
+PRODUCT_SIDE = 2048  # of the matrices whose product measures the peak
 
 
 def kmac_per_pixel(folder: Path) -> dict[str, float]:
-    """Thousands of multiplications a pixel in the convolutions and matrix products of each graph of a model folder."""
-    return {graph: _macs(folder / f"{graph}.onnx") / SIDE**2 / 1e3 for graph in networks.GRAPHS}
+    """Return thousands of multiplications per pixel of each graph of a model folder.
+
+    Counted are convolutions and matrix products.
+    """
+    pixels = IMAGE_SIDE**2
+    counts = {}
+    for graph in networks.GRAPHS:
+        counts[graph] = _count_multiplications(folder / f"{graph}.onnx") / pixels / 1e3
+    return counts
 
 
-def _macs(path: Path) -> int:
-    """Multiplications in one run on a picture of SIDE x SIDE, from the shapes that really occur in it."""
+def _count_multiplications(path: Path) -> int:
+    """Count the multiplications of one run on a picture of IMAGE_SIDE x IMAGE_SIDE."""
     model = onnx.load(path)
     products = [node for node in model.graph.node if node.op_type in ("Conv", "MatMul", "Gemm")]
-    inner = sorted({name for node in products for name in (node.input[1], node.output[0])})
-    constant = {
-        initializer.name: tuple(initializer.dims) for initializer in model.graph.initializer
-    }
-    present = {output.name for output in model.graph.output}
-    for name in inner:
-        if name not in constant and name not in present:
-            model.graph.output.append(helper.make_empty_tensor_value_info(name))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = (
-        onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    )  # it would remove names
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [name for name in inner if name not in constant]
-    shapes = constant | {
-        name: value.shape
-        for name, value in zip(names, session.run(names, _feeds(session)), strict=True)
-    }
+    shapes = _shapes(model, products)
     count = 0
     for node in products:
-        weight, result = shapes[node.input[1]], shapes[node.output[0]]
-        fan_in = (
-            int(np.prod(weight[1:]))
-            if node.op_type == "Conv"
-            else int(np.prod(weight)) // int(result[-1])
-        )
+        weight = shapes[node.input[1]]
+        result = shapes[node.output[0]]
+        if node.op_type == "Conv":
+            fan_in = int(np.prod(weight[1:]))
+        else:
+            fan_in = int(np.prod(weight)) // int(result[-1])
         count += int(np.prod(result)) * fan_in
     return count
 
 
-def _feeds(session: Any) -> dict[str, Any]:
-    feeds = {}
-    for given in session.get_inputs():
-        shape = [
-            dim if isinstance(dim, int) else wanted
-            for dim, wanted in zip(given.shape, INPUTS.get(given.name, given.shape), strict=True)
-        ]
-        feeds[given.name] = np.zeros(
-            shape, np.uint8 if given.type == "tensor(uint8)" else np.float32
-        )
-    return feeds
+def _shapes(model: Any, products: list[Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights and results of these nodes, from a real run of the model.
+
+    The names are added to the outputs of the model.
+    """
+    constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    outputs = {output.name for output in model.graph.output}
+    names = {name for node in products for name in (node.input[1], node.output[0])}
+    computed = sorted(names - constants.keys())
+    for name in computed:
+        if name not in outputs:
+            model.graph.output.append(helper.make_empty_tensor_value_info(name))
+    options = onnxruntime.SessionOptions()
+    # Optimizations would remove names.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _session(model, options)
+    values = session.run(computed, _zero_inputs(session))
+    return constants | {name: value.shape for name, value in zip(computed, values, strict=True)}
+
+
+def _session(model: Any, options: Any) -> Any:
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _zero_inputs(session: Any) -> dict[str, Any]:
+    inputs = {}
+    for tensor in session.get_inputs():
+        wanted = INPUT_SHAPES.get(tensor.name, tensor.shape)
+        shape = []
+        for size, replacement in zip(tensor.shape, wanted, strict=True):
+            shape.append(size if isinstance(size, int) else replacement)
+        dtype = np.uint8 if tensor.type == "tensor(uint8)" else np.float32
+        inputs[tensor.name] = np.zeros(shape, dtype)
+    return inputs
 
 
 def peak_share(
     image: Image.Image, model: str | None, threads: int, rounds: int = 9
 ) -> dict[str, Any]:
-    """The decoder's multiplications a second over those of a float32 matrix product in the same engine, measured in turn.
+    """Compare the decoder's multiplications per second with those of a plain matrix product.
 
-    Returns kmac_per_pixel by graph, and for "decode" (all of it) and "g_s" (the synthesis network alone) the quartiles of
-    that share, 0 to 1. image: RGB.
+    The product of float32 matrices runs in the same inference engine, in turn with the decoder.
+
+    Args:
+        image: An RGB picture.
+        model: Id or folder of vaecodec's model, None for the default one.
+        threads: 0 for one per core.
+        rounds: Number of rounds.
+
+    Returns:
+        `kmac_per_pixel` by graph, and `share`: the quartiles of the share that is reached, 0 to 1,
+        of all of decoding ("decode") and of the synthesis network alone ("g_s").
     """
     nets = registry.load_model(model, threads)
     per_pixel = kmac_per_pixel(nets.folder)
     data = vaecodec.encode(image, 50, model=model, threads=threads)
-    size = 2048
-    product = _matrix_product(size, threads)
-    y = np.zeros((nets.m, -(-image.height // 64) * 4, -(-image.width // 64) * 4), np.float32)
+    rows = -(-image.height // 64) * 4
+    columns = -(-image.width // 64) * 4
+    y = np.zeros((nets.m, rows, columns), np.float32)
+    pixels = rows * columns * 256
+    decoder_macs = 1e3 * pixels * sum(per_pixel[graph] for graph in DECODER_GRAPHS)
     work: dict[str, tuple[Callable[[], object], float]] = {
-        "peak": (product, size**3),
-        "decode": (
-            lambda: vaecodec.decode(data, model=model, threads=threads),
-            1e3 * sum(per_pixel[graph] for graph in DECODER) * y.shape[1] * y.shape[2] * 256,
-        ),
-        "g_s": (
-            lambda: nets.synthesise(y, 50),
-            1e3 * per_pixel["g_s"] * y.shape[1] * y.shape[2] * 256,
-        ),
+        "peak": (_matrix_product(PRODUCT_SIDE, threads), PRODUCT_SIDE**3),
+        "decode": (lambda: vaecodec.decode(data, model=model, threads=threads), decoder_macs),
+        "g_s": (lambda: nets.synthesise(y, 50), 1e3 * pixels * per_pixel["g_s"]),
     }
     speeds: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):
@@ -112,17 +131,14 @@ def peak_share(
             if number:  # the first round loads networks
                 speeds[name].append(macs / (time.perf_counter() - start))
     peak = max(speeds["peak"])
-    return {
-        "kmac_per_pixel": per_pixel,
-        "share": {
-            name: statistics.quantiles([speed / peak for speed in speeds[name]], n=4)
-            for name in ("decode", "g_s")
-        },
-    }
+    share = {}
+    for name in ("decode", "g_s"):
+        share[name] = statistics.quantiles([speed / peak for speed in speeds[name]], n=4)
+    return {"kmac_per_pixel": per_pixel, "share": share}
 
 
 def _matrix_product(size: int, threads: int) -> Callable[[], object]:
-    """A float32 product of two square matrices in ONNX Runtime."""
+    """Return a function that multiplies two square float32 matrices in ONNX Runtime."""
 
     def matrix(name: str) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, size])
@@ -132,8 +148,6 @@ def _matrix_product(size: int, threads: int) -> Callable[[], object]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    feeds = {name: np.ones((size, size), np.float32) for name in "ab"}
-    return lambda: session.run(None, feeds)
+    session = _session(model, options)
+    inputs = {name: np.ones((size, size), np.float32) for name in "ab"}
+    return lambda: session.run(None, inputs)

@@ -1,4 +1,4 @@
-"""The Bjøntegaard delta rate: how many more bits one codec needs than another for the same quality, on average."""
+"""The Bjøntegaard delta rate: the mean difference in bit rate of two codecs at equal quality."""
 
 import math
 from collections.abc import Sequence
@@ -9,35 +9,51 @@ from scipy.interpolate import PchipInterpolator
 Curve = Sequence[tuple[float, float]]  # (bits per pixel, quality such as PSNR in dB), in any order
 
 
-def bd_rate(anchor: Curve, test: Curve) -> float:
-    """Percent by which `test` needs more bits than `anchor` at equal quality; negative where it needs fewer.
+def bd_rate(reference: Curve, test: Curve) -> float:
+    """Return by how many percent more bits `test` needs than `reference` at equal quality.
 
-    From the mean difference of the logarithms of the rates over the range of quality that both curves cover (Bjøntegaard,
-    VCEG-M33, 2001), with piecewise cubic interpolation (pchip), as later test conditions have it, not one polynomial.
-    Raises ValueError for curves that share no such range, and for too few or impossible points.
+    The result is negative if `test` needs fewer bits. It is the mean difference of the logarithms
+    of the rates over the range of quality that both curves cover (Bjøntegaard, VCEG-M33, 2001).
+    The curves are interpolated by piecewise cubic polynomials (pchip), as in later common test
+    conditions, and not by a single polynomial.
+
+    Args:
+        reference: (bits per pixel, quality) points of the codec to compare with, in any order.
+        test: Points of the codec under test.
+
+    Raises:
+        ValueError: The curves share no range of quality, or a curve has too few points or
+            impossible ones.
     """
-    a, t = _log_rate(anchor), _log_rate(test)
-    low, high = max(a.x[0], t.x[0]), min(a.x[-1], t.x[-1])
+    reference_log_rate = _log_rate(reference)
+    test_log_rate = _log_rate(test)
+    low = max(reference_log_rate.x[0], test_log_rate.x[0])
+    high = min(reference_log_rate.x[-1], test_log_rate.x[-1])
     if low >= high:
         raise ValueError(
-            f"the curves share no range of quality: one has {a.x[0]:.2f} to {a.x[-1]:.2f}, "
-            f"the other {t.x[0]:.2f} to {t.x[-1]:.2f}"
+            "the curves share no range of quality: one covers "
+            f"{reference_log_rate.x[0]:.2f} to {reference_log_rate.x[-1]:.2f}, "
+            f"the other {test_log_rate.x[0]:.2f} to {test_log_rate.x[-1]:.2f}"
         )
-    mean = (float(t.integrate(low, high)) - float(a.integrate(low, high))) / float(high - low)
-    return 100 * math.expm1(mean)
+    area = test_log_rate.integrate(low, high) - reference_log_rate.integrate(low, high)
+    return 100 * math.expm1(float(area) / float(high - low))
+
+
+def rate_at(curve: Curve, quality: float) -> float | None:
+    """Return the bits per pixel that a curve needs for a quality, or None outside its range."""
+    log_rate = _log_rate(curve)
+    if not log_rate.x[0] <= quality <= log_rate.x[-1]:
+        return None
+    return math.exp(float(log_rate(quality)))
 
 
 def _log_rate(curve: Curve) -> PchipInterpolator:
-    """Natural logarithm of the rate as a function of the quality."""
+    """Return the natural logarithm of the rate as a function of the quality."""
     points = np.array(sorted(curve, key=lambda point: point[1]), float).reshape(-1, 2)
     rate, quality = points.T
-    if not (
-        len(points) >= 2
-        and np.isfinite(points).all()
-        and (rate > 0).all()
-        and (np.diff(quality) > 0).all()
-    ):
+    valid = len(points) >= 2 and np.isfinite(points).all()
+    if not (valid and (rate > 0).all() and (np.diff(quality) > 0).all()):
         raise ValueError(
-            "a curve takes two or more points of different, finite quality and of rates above zero"
+            "a curve needs two or more points with different, finite qualities and rates above zero"
         )
     return PchipInterpolator(quality, np.log(rate))

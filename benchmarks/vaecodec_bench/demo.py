@@ -1,9 +1,9 @@
-"""One photograph through vaecodec and through JPEG: python demo.py PHOTO FOLDER. Needs only the codec itself."""
+"""One photograph coded by vaecodec and by JPEG. Needs only the dependencies of the codec."""
 
 import io
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,67 +19,78 @@ from vaecodec.metrics import psnr
 T = TypeVar("T")
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """The result, and the seconds of the second run: the first one loads networks."""
+def run_demo(photo: Path, folder: Path) -> None:
+    """Print a table of sizes, PSNR and times, and write the coded and decoded files to `folder`.
+
+    Two JPEG files are compared with the .vae file: the smallest one with at least its PSNR, and
+    the best one of at most its size.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    image = Image.open(photo).convert("RGB")
+    data, encoding = _timed(partial(vaecodec.encode, image))
+    decoded, decoding = _timed(partial(vaecodec.decode, data))
+    quality = psnr(np.asarray(image), np.asarray(decoded))
+    write_file(folder / "original.png", photo.read_bytes())
+    write_file(folder / "vaecodec.vae", data)
+    decoded.save(folder / "vaecodec.png")
+
+    title = f"{photo.name}, {image.width} x {image.height}"
+    table = Table("", "bytes", "bits per pixel", "PSNR", "encode", "decode", title=title)
+    _add_row(table, "vaecodec, quality 50", image, data, quality, encoding, decoding)
+    jpegs = {q: _jpeg(image, q) for q in range(1, 101)}
+    same_quality = next((q for q, file in jpegs.items() if _psnr_of(image, file) >= quality), 100)
+    same_size = max((q for q, file in jpegs.items() if len(file) <= len(data)), default=1)
+    for q, criterion in ((same_quality, "same quality"), (same_size, "same size")):
+        file, encoding = _timed(partial(_jpeg, image, q))
+        _, decoding = _timed(partial(_decode_jpeg, file))
+        name = f"JPEG, quality {q} ({criterion})"
+        _add_row(table, name, image, file, _psnr_of(image, file), encoding, decoding)
+        write_file(folder / f"jpeg-{criterion.replace(' ', '-')}.jpg", file)
+    Console().print(table)
+    print(
+        f"The pictures are in {folder}/: original.png, vaecodec.png, jpeg-same-quality.jpg, "
+        "jpeg-same-size.jpg."
+    )
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Return the result, and the seconds of a second run, because the first one loads networks."""
     work()
     start = time.perf_counter()
     return work(), time.perf_counter() - start
 
 
-def jpeg(image: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality, optimize=True)
     return out.getvalue()
 
 
-def db(image: Image.Image, data: bytes) -> float:
-    return psnr(np.asarray(image), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+def _decode_jpeg(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
 
 
-def main(photo: Path, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    image = Image.open(photo).convert("RGB")
-    pixels = image.width * image.height
-    data, encode_seconds = timed(lambda: vaecodec.encode(image))
-    decoded, decode_seconds = timed(lambda: vaecodec.decode(data))
-    ours = psnr(np.asarray(image), np.asarray(decoded))
-    same_psnr = next((q for q in range(1, 101) if db(image, jpeg(image, q)) >= ours), 100)
-    same_size = max((q for q in range(1, 101) if len(jpeg(image, q)) <= len(data)), default=1)
+def _psnr_of(image: Image.Image, jpeg: bytes) -> float:
+    return psnr(np.asarray(image), np.asarray(_decode_jpeg(jpeg).convert("RGB")))
 
-    title = f"{photo.name}, {image.width} x {image.height}"
-    table = Table("", "bytes", "bits per pixel", "PSNR", "encode", "decode", title=title)
 
-    def row(name: str, file: bytes, ratio: float, encoding: float, decoding: float) -> None:
-        table.add_row(
-            name,
-            f"{len(file):,}",
-            f"{len(file) * 8 / pixels:.3f}",
-            f"{ratio:.2f} dB",
-            f"{encoding * 1e3:.0f} ms",
-            f"{decoding * 1e3:.0f} ms",
-        )
-
-    row("vaecodec, quality 50", data, ours, encode_seconds, decode_seconds)
-    write_file(folder / "original.png", photo.read_bytes())
-    write_file(folder / "vaecodec.vae", data)
-    decoded.save(folder / "vaecodec.png")
-    for quality, name in ((same_psnr, "same-quality"), (same_size, "same-size")):
-        _, encoding = timed(lambda q=quality: jpeg(image, q))  # type: ignore[misc]
-        file = jpeg(image, quality)
-        _, decoding = timed(lambda f=file: Image.open(io.BytesIO(f)).load())  # type: ignore[misc]
-        row(
-            f"JPEG, quality {quality} ({name.replace('-', ' ')})",
-            file,
-            db(image, file),
-            encoding,
-            decoding,
-        )
-        write_file(folder / f"jpeg-{name}.jpg", file)
-    Console().print(table)
-    print(
-        f"The pictures are in {folder}/: original.png, vaecodec.png, jpeg-same-quality.jpg, jpeg-same-size.jpg."
+def _add_row(
+    table: Table,
+    name: str,
+    image: Image.Image,
+    file: bytes,
+    quality: float,
+    encoding: float,
+    decoding: float,
+) -> None:
+    bpp = len(file) * 8 / (image.width * image.height)
+    table.add_row(
+        name,
+        f"{len(file):,}",
+        f"{bpp:.3f}",
+        f"{quality:.2f} dB",
+        f"{encoding * 1e3:.0f} ms",
+        f"{decoding * 1e3:.0f} ms",
     )
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,6 +1,7 @@
-"""Runs one command and prints its seconds and its peak memory in bytes: python launch.py COMMAND...
+"""Run one command and print its seconds and its peak memory in bytes: python launch.py COMMAND...
 
-A small process of its own, because a child's peak memory starts at its parent's, and the benchmark itself is large.
+This is a small process without imports from the package, because the peak memory that the system
+reports for a child process starts at that of its parent, and the benchmark itself is large.
 """
 
 import json
@@ -17,19 +18,14 @@ def main() -> None:
     error = child.stderr.read().decode(errors="replace")
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
-    peak = usage.ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )  # bytes on macOS, kibibytes elsewhere
-    print(
-        json.dumps(
-            {
-                "seconds": seconds,
-                "peak": peak,
-                "code": os.waitstatus_to_exitcode(status),
-                "error": error[-300:],
-            }
-        )
-    )
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kibibytes elsewhere
+    result = {
+        "seconds": seconds,
+        "peak": usage.ru_maxrss * unit,
+        "code": os.waitstatus_to_exitcode(status),
+        "error": error[-300:],
+    }
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

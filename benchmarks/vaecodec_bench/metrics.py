@@ -1,4 +1,4 @@
-"""The table of metrics: how near a decoded picture is to the original."""
+"""The table of metrics, which measure how close a decoded picture is to the original."""
 
 import importlib.util
 import io
@@ -6,27 +6,30 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version as installed
-from typing import Any
+from importlib.metadata import version as installed_version
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vaecodec.errors import VaecodecError
+from vaecodec.errors import ParameterError, VaecodecError
 from vaecodec.metrics import psnr
 
 Pixels = npt.NDArray[np.uint8]
-HIGHEST = 100.0  # dB; also of a picture that comes back exactly, so that means stay finite
+MAX_DECIBELS = 100.0  # also the value of an exact copy, so that means stay finite
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One way of comparing two pictures; larger is better.
+    """One way of comparing two pictures. Larger values are better.
 
-    label: as on an axis. version: of its library; raises ImportError with a reason where it is missing.
-    measure: original and decoded, both uint8 (H, W, 3) -> the value, or None for pictures too small to be measured.
-    scale: of values, before curves are drawn and compared.
+    Attributes:
+        label: Title of the axis in diagrams.
+        version: Returns the version of the metric's library. Raises ImportError with a sentence if
+            the library is missing.
+        measure: Takes the original and the decoded picture, both uint8 (H, W, 3). Returns the
+            value, or None if the pictures are too small for this metric.
+        scale: Applied to values before curves are drawn and compared.
     """
 
     label: str
@@ -34,10 +37,17 @@ class Metric:
     measure: Callable[[Pixels, Pixels], float | None]
     scale: Callable[[float], float] = float
 
+    @property
+    def short_label(self) -> str:
+        """The label without the unit."""
+        return self.label.replace(" (dB)", "")
+
 
 def decibels(similarity: float) -> float:
-    """MS-SSIM, 0 to 1, on the scale on which it is usually plotted: -10 log10(1 - MS-SSIM), at most 100 dB."""
-    return min(-10 * math.log10(1 - similarity), HIGHEST) if similarity < 1 else HIGHEST
+    """Return -10 log10(1 - similarity), at most 100 dB: the usual scale for plots of MS-SSIM."""
+    if similarity >= 1:
+        return MAX_DECIBELS
+    return min(-10 * math.log10(1 - similarity), MAX_DECIBELS)
 
 
 def _ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
@@ -50,10 +60,10 @@ def _ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
     if min(original.shape[:2]) <= 160:  # five scales of an 11 x 11 window
         return None
     torch.set_num_threads(1)  # processes, not threads, use the cores
-    a, b = (
-        torch.from_numpy(np.array(x)).permute(2, 0, 1)[None].float() for x in (original, decoded)
-    )
-    return float(ms_ssim(a, b, data_range=255))
+    tensors = []
+    for pixels in (original, decoded):
+        tensors.append(torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float())
+    return float(ms_ssim(*tensors, data_range=255))
 
 
 def _ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
@@ -61,24 +71,24 @@ def _ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
 
     if min(original.shape[:2]) < 8:
         return None
-    return float(compute_ssimulacra2(*(_file(x) for x in (original, decoded))))
+    return float(compute_ssimulacra2(_as_ppm(original), _as_ppm(decoded)))
 
 
-def _file(pixels: Pixels) -> io.BytesIO:
-    """An uncompressed file, as the package takes files only."""
+def _as_ppm(pixels: Pixels) -> io.BytesIO:
+    """Return the picture as an uncompressed file, because ssimulacra2 takes only files."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PPM")
     return out
 
 
-def _packages(*names: str, extra: str) -> Callable[[], str]:
-    """Version function of a metric that lives in the packages named."""
+def _package_versions(*names: str, extra: str) -> Callable[[], str]:
+    """Return the `version` function of a metric that needs these packages."""
 
     def version() -> str:
         for name in names:
             if importlib.util.find_spec(name.replace("-", "_")) is None:
                 raise ImportError(f"{name} is not installed: pip install {extra}")
-        return ", ".join(f"{name} {installed(name)}" for name in names)
+        return ", ".join(f"{name} {installed_version(name)}" for name in names)
 
     return version
 
@@ -87,40 +97,48 @@ METRICS: dict[str, Metric] = {
     "psnr": Metric(
         "RGB-PSNR (dB)",
         lambda: "10 log10(255² / MSE), MSE over all RGB samples",
-        lambda a, b: min(psnr(a, b), HIGHEST),
+        lambda original, decoded: min(psnr(original, decoded), MAX_DECIBELS),
     ),
     "ms-ssim": Metric(
         "MS-SSIM (dB)",
-        _packages("torch", "pytorch-msssim", extra="'vaecodec[bench,train]'"),
+        _package_versions("torch", "pytorch-msssim", extra="'vaecodec[bench,train]'"),
         _ms_ssim,
         decibels,
     ),
     "ssimulacra2": Metric(
-        "SSIMULACRA 2", _packages("ssimulacra2", extra="'vaecodec[bench]'"), _ssimulacra2
+        "SSIMULACRA 2", _package_versions("ssimulacra2", extra="'vaecodec[bench]'"), _ssimulacra2
     ),
 }
 
 
-def chosen(names: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """Of "psnr,ms-ssim,...": the available ones, their versions, and the reasons of those that are missing.
+def check_metric(name: str) -> None:
+    """Raise ParameterError if there is no metric of this name."""
+    if name not in METRICS:
+        raise ParameterError(f"there is no metric '{name}'; choose from {', '.join(METRICS)}")
 
-    Raises VaecodecError for an unknown name.
+
+def choose_metrics(names: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Parse "psnr,ms-ssim,..." and check which of these metrics can be measured.
+
+    Returns:
+        The version of each available metric, and the reason for each missing one.
+
+    Raises:
+        VaecodecError: A name is unknown, or none of the metrics is available.
     """
-    found: list[str] = []
-    versions, missing = {}, {}
+    versions: dict[str, str] = {}
+    missing: dict[str, str] = {}
     for name in dict.fromkeys(part.strip().lower() for part in names.split(",")):
-        if name not in METRICS:
-            raise VaecodecError(f"there is no metric '{name}'; choose from {', '.join(METRICS)}")
+        check_metric(name)
         try:
             versions[name] = METRICS[name].version()
-            found.append(name)
         except ImportError as error:
             missing[name] = str(error)
-    if not found:
+    if not versions:
         raise VaecodecError(f"none of the metrics can be measured: {'; '.join(missing.values())}")
-    return found, versions, missing
+    return versions, missing
 
 
-def measure(names: list[str], original: Pixels, decoded: Pixels) -> dict[str, Any]:
-    """The named metrics' values; None where the pictures are too small for one."""
+def measure(names: list[str], original: Pixels, decoded: Pixels) -> dict[str, float | None]:
+    """Return the value of each named metric, None if the pictures are too small for it."""
     return {name: METRICS[name].measure(original, decoded) for name in names}

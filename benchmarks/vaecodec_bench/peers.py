@@ -1,4 +1,4 @@
-"""The table of codecs that are compared. Adding one is adding one entry to PEERS."""
+"""The table of codecs to compare. To add a codec, add one entry to PEERS."""
 
 import importlib.util
 import io
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version as installed
+from importlib.metadata import version as installed_version
 from typing import Any
 
 import numpy as np
@@ -18,73 +18,87 @@ import vaecodec
 from vaecodec.coding.tile_pool import available_cores
 from vaecodec.model import registry
 
-OURS, SLOW = "vaecodec", "vaecodec effort 3"
-EFFORTS = {
+OURS = "vaecodec"
+OURS_EFFORT_3 = "vaecodec effort 3"
+EFFORTS = {  # vaecodec's own rows: effort, and the qualities measured
     OURS: (0, (1, 15, 29, 43, 57, 72, 86, 100)),
-    SLOW: (3, (1, 21, 41, 60, 80, 100)),
-}  # effort, qualities
+    OURS_EFFORT_3: (3, (1, 21, 41, 60, 80, 100)),
+}
+SPEED_QUALITY = 50  # of vaecodec
 
 
 @dataclass(frozen=True)
-class Codec:
-    """One way of making files of pictures.
+class Peer:
+    """One codec with its settings.
 
-    version: of its library, with the settings that matter; raises ImportError with a reason where it is missing.
-    qualities: on the codec's own scale, from the smallest files to the largest; none where only speed is compared.
-    usual: the quality at which speed is measured.
-    encode: an RGB image, a quality and a number of threads (0: one a core, where the library lets one choose) -> all bytes
-    of the file. decode: those bytes and the number of threads -> an RGB image of the same size.
+    Attributes:
+        name: As in tables and diagrams.
+        version: Returns the version of the codec's library and the settings that matter. Raises
+            ImportError with a sentence if the library is missing.
+        qualities: On the codec's own scale, from the smallest files to the largest. Empty if only
+            speed is compared.
+        speed_quality: The quality at which speed is measured.
+        encode: Takes an RGB image, a quality and a number of threads (0 means one per core, if the
+            library offers a choice). Returns the bytes of the file.
+        decode: Takes these bytes and a number of threads. Returns an RGB image of the same size.
     """
 
     name: str
     version: Callable[[], str]
     qualities: tuple[float, ...]
-    usual: float
+    speed_quality: float
     encode: Callable[[Image.Image, float, int], bytes]
     decode: Callable[[bytes, int], Image.Image]
 
 
-def available(model: str | None) -> tuple[dict[str, Codec], dict[str, str], dict[str, str]]:
-    """vaecodec, and then each installed codec that it is compared with: codecs, versions, reasons of the missing, by name.
+def installed_peers(
+    model: str | None,
+) -> tuple[dict[str, Peer], dict[str, str], dict[str, str]]:
+    """Return vaecodec and the codecs to compare it with.
 
-    model: of vaecodec, an id or a folder; None is the default one. Raises ModelError.
+    Args:
+        model: Id or folder of vaecodec's model, None for the default one.
+
+    Returns:
+        Three dictionaries by name: the installed codecs, their versions, and the reason for each
+        codec that is missing. vaecodec comes first.
+
+    Raises:
+        ModelError: The model is missing or damaged.
     """
-    codecs: dict[str, Codec] = {}
+    peers: dict[str, Peer] = {}
     versions: dict[str, str] = {}
     missing: dict[str, str] = {}
-    for peer in (
-        *(vaecodec_codec(name, model or registry.default_model()) for name in EFFORTS),
-        *PEERS,
-    ):
+    model = model or registry.default_model()
+    for peer in (*(vaecodec_peer(name, model) for name in EFFORTS), *PEERS):
         try:
             versions[peer.name] = peer.version()
-            codecs[peer.name] = peer
+            peers[peer.name] = peer
         except ImportError as error:
             missing[peer.name] = str(error)
-    return codecs, versions, missing
+    return peers, versions, missing
 
 
-def named(name: str, model: str | None) -> Codec:
-    """One installed codec, without a look at the others. Raises ModelError."""
-    ours = name in EFFORTS
-    codec = (
-        vaecodec_codec(name, model or registry.default_model())
-        if ours
-        else next(p for p in PEERS if p.name == name)
-    )
-    codec.version()  # libraries register themselves there
-    return codec
+def load_peer(name: str, model: str | None) -> Peer:
+    """Return one installed codec without checking the others. Raises ModelError."""
+    if name in EFFORTS:
+        peer = vaecodec_peer(name, model or registry.default_model())
+    else:
+        peer = next(peer for peer in PEERS if peer.name == name)
+    peer.version()  # libraries register with Pillow there
+    return peer
 
 
-def vaecodec_codec(name: str, model: str) -> Codec:
-    """One of EFFORTS, with a model: an id or a folder."""
+def vaecodec_peer(name: str, model: str) -> Peer:
+    """Return one of the rows in EFFORTS, with a model given by its id or folder."""
     effort, qualities = EFFORTS[name]
 
     def version() -> str:
         nets = registry.load_model(model, 0)
         if effort and not nets.has_weights_for("refine"):
             raise ImportError(f"model {nets.id} has no refine.onnx")
-        return f"{vaecodec.__version__}, model {nets.id}" + (f", effort {effort}" if effort else "")
+        suffix = f", effort {effort}" if effort else ""
+        return f"{vaecodec.__version__}, model {nets.id}{suffix}"
 
     def encode(image: Image.Image, quality: float, threads: int) -> bytes:
         return vaecodec.encode(image, quality, effort=effort, model=model, threads=threads)
@@ -92,42 +106,47 @@ def vaecodec_codec(name: str, model: str) -> Codec:
     def decode(data: bytes, threads: int) -> Image.Image:
         return vaecodec.decode(data, model=model, threads=threads)
 
-    return Codec(name, version, qualities, 50, encode, decode)
+    return Peer(name, version, qualities, SPEED_QUALITY, encode, decode)
 
 
-def _need(package: str, hint: str) -> None:
-    """Raises ImportError with a sentence where a package is missing. Nothing is imported: torch takes seconds."""
+def _require(package: str, requirement: str) -> None:
+    """Raise ImportError with a sentence if a package is missing.
+
+    The package is not imported, because torch takes seconds.
+    """
     if importlib.util.find_spec(package) is None:
-        raise ImportError(f"{package} is not installed: pip install {hint}")
+        raise ImportError(f"{package} is not installed: pip install {requirement}")
 
 
-def _pillow_version(name: str, library: str, settings: str) -> Callable[[], str]:
-    """Version function of a codec in Pillow. name: what Pillow's features call it. library: what people call it."""
+def _pillow_version(feature: str, library: str, settings: str) -> Callable[[], str]:
+    """Return the `version` function of a codec in Pillow.
+
+    feature: its name in PIL.features. library: its name for people.
+    """
 
     def version() -> str:
-        if not features.check(name):
+        if not features.check(feature):
             raise ImportError(f"this Pillow is built without {library}")
-        return f"{library} {features.version(name)}, Pillow {PIL.__version__}, {settings}"
+        return f"{library} {features.version(feature)}, Pillow {PIL.__version__}, {settings}"
 
     return version
 
 
 def _jpeg_version(settings: str) -> Callable[[], str]:
     turbo = features.version_feature("libjpeg_turbo")
-    return lambda: (
-        f"{f'libjpeg-turbo {turbo}' if turbo else 'libjpeg'}, Pillow {PIL.__version__}, {settings}"
-    )
+    library = f"libjpeg-turbo {turbo}" if turbo else "libjpeg"
+    return lambda: f"{library}, Pillow {PIL.__version__}, {settings}"
 
 
 def _jpeg_xl_version() -> str:
-    _need("pillow_jxl", "pillow-jxl-plugin")
-    import pillow_jxl  # noqa: F401, registers itself
+    _require("pillow_jxl", "pillow-jxl-plugin")
+    import pillow_jxl  # noqa: F401, registers itself with Pillow
 
-    return f"libjxl in pillow-jxl-plugin {installed('pillow-jxl-plugin')}, effort 7"
+    return f"libjxl in pillow-jxl-plugin {installed_version('pillow-jxl-plugin')}, effort 7"
 
 
 def _heic_version() -> str:
-    _need("pillow_heif", "pillow-heif")
+    _require("pillow_heif", "pillow-heif")
     import pillow_heif
 
     pillow_heif.register_heif_opener()
@@ -139,14 +158,19 @@ def _heic_version() -> str:
 
 
 def _compressai_version() -> str:
-    _need("compressai", "'vaecodec[train]'")
-    return f"compressai {installed('compressai')}, quality 4, untrained weights: speed only"
+    _require("compressai", "'vaecodec[train]'")
+    version = installed_version("compressai")
+    return f"compressai {version}, quality 4, untrained weights: speed only"
 
 
-def _save(
-    kind: str, options: Callable[[float, int], dict[str, Any]]
-) -> Callable[[Image.Image, float, int], bytes]:
-    """An encoder that is Pillow's save. options: of a quality and a number of threads."""
+Options = Callable[[float, int], dict[str, Any]]
+
+
+def _save(kind: str, options: Options) -> Callable[[Image.Image, float, int], bytes]:
+    """Return an encoder that calls Pillow's save.
+
+    options: takes a quality and a number of threads and returns the keyword arguments of save.
+    """
 
     def encode(image: Image.Image, quality: float, threads: int) -> bytes:
         out = io.BytesIO()
@@ -181,127 +205,128 @@ def _torch_threads(threads: int) -> Iterator[Any]:
         yield torch
 
 
-def _compressai(name: str, title: str) -> Codec:
-    """A network of compressai's. Its "file" is a pickle of the strings, as compressai has no file format."""
+def _compressai(name: str, title: str) -> Peer:
+    """Return a network of CompressAI.
+
+    Its "file" is a pickle of the coded strings, because CompressAI has no file format.
+    """
 
     def encode(image: Image.Image, quality: float, threads: int) -> bytes:
+        padding = (0, -image.width % 64, 0, -image.height % 64)
         with _torch_threads(threads) as torch:
             x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
-            x = torch.nn.functional.pad(
-                x, (0, -image.width % 64, 0, -image.height % 64), mode="replicate"
-            )
+            x = torch.nn.functional.pad(x, padding, mode="replicate")
             return pickle.dumps((image.size, _compressai_model(name).compress(x)))
 
     def decode(data: bytes, threads: int) -> Image.Image:
         (width, height), coded = pickle.loads(data)
         with _torch_threads(threads):
             x = _compressai_model(name).decompress(coded["strings"], coded["shape"])["x_hat"]
-            pixels = (
-                x[0, :, :height, :width]
-                .clamp(0, 1)
-                .mul(255)
-                .round()
-                .byte()
-                .permute(1, 2, 0)
-                .numpy()
-            )
-        return Image.fromarray(pixels)
+            x = x[0, :, :height, :width].clamp(0, 1).mul(255).round().byte()
+            return Image.fromarray(x.permute(1, 2, 0).numpy())
 
-    return Codec(title, _compressai_version, (), 4, encode, decode)
+    return Peer(title, _compressai_version, (), 4, encode, decode)
 
 
-PEERS: tuple[Codec, ...] = (
-    Codec(
+def _jpeg_options(subsampling: str) -> Options:
+    return lambda quality, _: {
+        "quality": round(quality),
+        "subsampling": subsampling,
+        "optimize": True,
+    }
+
+
+def _jpeg_2000_options(bpp: float, threads: int) -> dict[str, Any]:
+    return {
+        "quality_mode": "rates",
+        "quality_layers": [24 / bpp],
+        "irreversible": True,
+        "mct": 1,
+        "no_jp2": True,
+    }
+
+
+def _avif_options(speed: int, subsampling: str) -> Options:
+    return lambda quality, threads: {
+        "quality": round(quality),
+        "speed": speed,
+        "subsampling": subsampling,
+        "max_threads": threads or available_cores(),
+    }
+
+
+def _jpeg_xl_options(quality: float, threads: int) -> dict[str, Any]:
+    return {"quality": round(quality), "effort": 7, "num_threads": threads or -1}
+
+
+def _only_quality(quality: float, threads: int) -> dict[str, Any]:
+    return {"quality": round(quality)}
+
+
+PEERS: tuple[Peer, ...] = (
+    Peer(
         "JPEG",
         _jpeg_version("4:2:0, optimized Huffman tables"),
         (7, 12, 20, 34, 52, 70, 83, 92),
         75,
-        _save("JPEG", lambda q, _: {"quality": round(q), "subsampling": "4:2:0", "optimize": True}),
+        _save("JPEG", _jpeg_options("4:2:0")),
         _open,
     ),
-    Codec(
+    Peer(
         "JPEG 4:4:4",
         _jpeg_version("4:4:4, optimized Huffman tables"),
         (7, 12, 20, 34, 52, 70, 83, 92),
         75,
-        _save("JPEG", lambda q, _: {"quality": round(q), "subsampling": "4:4:4", "optimize": True}),
+        _save("JPEG", _jpeg_options("4:4:4")),
         _open,
     ),
-    Codec(
+    Peer(
         "WebP",
         _pillow_version("webp", "libwebp", "method 4"),
         (0, 4, 12, 32, 55, 75, 88),
         75,
-        _save("WEBP", lambda q, _: {"quality": round(q)}),
+        _save("WEBP", _only_quality),
         _open,
     ),
-    # Its quality is the rate aimed at, in bits per pixel of a picture of 24.
-    Codec(
+    # Its quality is the target rate, in bits per pixel of a 24-bit picture.
+    Peer(
         "JPEG 2000",
         _pillow_version("jpg_2000", "OpenJPEG", "9/7 wavelet, single quality layer"),
         (0.1, 0.18, 0.3, 0.5, 0.8, 1.3, 2.1),
         0.7,
-        _save(
-            "JPEG2000",
-            lambda q, _: {
-                "quality_mode": "rates",
-                "quality_layers": [24 / q],
-                "irreversible": True,
-                "mct": 1,
-                "no_jp2": True,
-            },
-        ),
+        _save("JPEG2000", _jpeg_2000_options),
         _open,
     ),
-    Codec(
+    Peer(
         "AVIF",
         _pillow_version("avif", "libavif", "speed 6, 4:2:0"),
         (8, 20, 32, 44, 55, 68, 81),
         60,
-        _save(
-            "AVIF",
-            lambda q, threads: {
-                "quality": round(q),
-                "speed": 6,
-                "subsampling": "4:2:0",
-                "max_threads": threads or available_cores(),
-            },
-        ),
+        _save("AVIF", _avif_options(6, "4:2:0")),
         _open,
     ),
-    Codec(
+    Peer(
         "AVIF slow 4:4:4",
         _pillow_version("avif", "libavif", "speed 4, 4:4:4"),
         (10, 24, 38, 52, 66, 80),
         60,
-        _save(
-            "AVIF",
-            lambda q, threads: {
-                "quality": round(q),
-                "speed": 4,
-                "subsampling": "4:4:4",
-                "max_threads": threads or available_cores(),
-            },
-        ),
+        _save("AVIF", _avif_options(4, "4:4:4")),
         _open,
     ),
-    Codec(
+    Peer(
         "JPEG XL",
         _jpeg_xl_version,
         (4, 12, 24, 45, 65, 80, 91),
         75,
-        _save(
-            "JXL",
-            lambda q, threads: {"quality": round(q), "effort": 7, "num_threads": threads or -1},
-        ),
+        _save("JXL", _jpeg_xl_options),
         _open,
     ),
-    Codec(
+    Peer(
         "HEIC",
         _heic_version,
         (8, 16, 24, 32, 40, 48, 57),
         50,
-        _save("HEIF", lambda q, _: {"quality": round(q)}),
+        _save("HEIF", _only_quality),
         _open,
     ),
     _compressai("bmshj2018_hyperprior", "bmshj2018-hyperprior"),

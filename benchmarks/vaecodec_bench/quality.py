@@ -1,32 +1,39 @@
-"""The rate–distortion benchmark: every size is that of a file on disk, every picture decoded from that file."""
+"""The rate-distortion benchmark.
+
+Every size is that of a file on disk, and every picture is decoded from that file.
+"""
 
 import multiprocessing
 import platform
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Column, Table
 
 import vaecodec
-from vaecodec.cli.files import complain
 from vaecodec.coding.tile_pool import available_cores
 from vaecodec.errors import VaecodecError
-from vaecodec.image.files import images_in, make_folder, read_image, write_file
+from vaecodec.image.files import images_in, make_folder
 from vaecodec_bench import metrics, results
-from vaecodec_bench.peers import Codec, available, named
+from vaecodec_bench.console import complain
+from vaecodec_bench.files import read_rgb, write
+from vaecodec_bench.peers import Peer, installed_peers, load_peer
 from vaecodec_bench.results import Results, Sample
 
+Pair = tuple[Peer, Path]
 
-def run(
+
+def measure_quality(
     folder: Path,
     out: Path,
     model: str | None,
@@ -34,228 +41,196 @@ def run(
     metric_names: str = "psnr",
     resume: bool = False,
 ) -> Results:
-    """Measure all installed codecs on the images in `folder`, and write results.json and results.csv into `out`.
+    """Measure all installed codecs on the images in `folder` and write the results into `out`.
 
-    An image that cannot be read, and each pair of codec and image that fails, is named on standard error and in the results,
-    and the rest goes on; after an interrupt the results hold what was measured. model: of vaecodec. jobs: processes, 0 is
-    one a core. metric_names: separated by commas. resume: see `measured`. Raises VaecodecError.
+    The files are results.json and results.csv. A failure of an image, or of one codec on one
+    image, is printed on standard error, recorded in the results, and does not stop the run. After
+    an interrupt the results hold what was measured so far.
+
+    Args:
+        folder: A folder of images.
+        out: Folder of the report. It is created if necessary.
+        model: Id or folder of vaecodec's model, None for the default one.
+        jobs: Number of processes, 0 for one per core.
+        metric_names: Separated by commas.
+        resume: Keep the samples of an earlier run that `reusable_samples` accepts.
+
+    Raises:
+        VaecodecError: The folder or the metrics cannot be used, or nothing could be measured.
     """
     paths = [Path(name) for name in images_in(folder)]
-    names, metric_versions, missing_metrics = metrics.chosen(metric_names)
-    codecs, versions, missing = available(model)
-    missing |= missing_metrics
-    found = Results(
-        {
-            "vaecodec": vaecodec.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        }
-        | {name: version(name) for name in ("numpy", "pillow", "onnxruntime", "scipy")},
-        metric_versions,
-        versions,
-        missing,
-    )
+    metric_versions, missing_metrics = metrics.choose_metrics(metric_names)
+    peers, versions, missing_peers = installed_peers(model)
+    missing = missing_peers | missing_metrics
+    run = Results(_software_versions(), metric_versions, versions, missing)
     for name, reason in missing.items():
-        complain(f"{name} is left out", VaecodecError(reason))
+        complain(f"{name} is left out", reason)
     make_folder(out)
-    images = []
+    readable = _readable_images(paths, run)
+    if resume:
+        run.samples = reusable_samples(out / "results.json", run, peers)
+    done = {(sample.codec, sample.image) for sample in run.samples}
+    pairs = []
+    for path in readable:
+        for peer in peers.values():
+            if peer.qualities and (peer.name, path.name) not in done:
+                pairs.append((peer, path))
+    _measure_pairs(pairs, run, model, list(metric_versions), jobs or available_cores())
+    if not run.samples:
+        raise VaecodecError(f"{folder}: none of its images could be measured")
+    order = list(run.codecs)
+    run.samples.sort(key=lambda s: (order.index(s.codec), s.image, s.quality))
+    write(out / "results.json", results.to_json(run))
+    write(out / "results.csv", results.to_csv(run))
+    return run
+
+
+def _software_versions() -> dict[str, str]:
+    versions = {
+        "vaecodec": vaecodec.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    for package in ("numpy", "pillow", "onnxruntime", "scipy"):
+        versions[package] = version(package)
+    return versions
+
+
+def _readable_images(paths: Sequence[Path], run: Results) -> list[Path]:
+    """Record the size of each image in `run`, or its failure, and return the readable ones."""
+    readable = []
     for path in paths:
         try:
-            found.images[path.name] = read_rgb(path).size
-            images.append(path)
+            run.images[path.name] = read_rgb(path).size
+            readable.append(path)
         except VaecodecError as error:
             complain(str(path), error)
-            found.failures.append(("", path.name, str(error)))
-    if resume:
-        found.samples = measured(out / "results.json", found, codecs)
-    done = {(s.codec, s.image) for s in found.samples}
-    pairs = [
-        (codec, path)
-        for path in images
-        for codec in codecs.values()
-        if codec.qualities and (codec.name, path.name) not in done
-    ]
-    _measure_all(pairs, found, model, names, jobs or available_cores())
-    if not found.samples:
-        raise VaecodecError(f"{folder}: none of its images could be measured")
-    order = list(found.codecs)
-    found.samples.sort(
-        key=lambda s: (order.index(s.codec), s.image, s.quality)
-    )  # not in that of finishing
-    write(out / "results.json", results.to_json(found))
-    write(out / "results.csv", results.to_csv(found))
-    return found
+            run.failures.append(("", path.name, str(error)))
+    return readable
 
 
-def measured(earlier: Path, now: Results, codecs: dict[str, Codec]) -> list[Sample]:
-    """What of an earlier run still holds: samples of images of the same name and size, from the same version of a codec at the
-    same qualities, where all software and metrics are the same as well. Raises VaecodecError where it is no results.json."""
-    before = results.read(earlier) if earlier.exists() else now
-    if (before.software, before.metrics) != (now.software, now.metrics):
-        return []
-    same = {name for name in codecs if before.codecs.get(name) == now.codecs[name]}
-    images = {
-        name for name, size in now.images.items() if tuple(before.images.get(name, ())) == size
-    }
-    kept = [s for s in before.samples if s.codec in same and s.image in images]
-    whole = {
-        (c.name, i)
-        for c in codecs.values()
-        for i in images
-        if [s.quality for s in kept if (s.codec, s.image) == (c.name, i)] == sorted(c.qualities)
-    }
-    return [s for s in kept if (s.codec, s.image) in whole]
+def reusable_samples(earlier: Path, run: Results, peers: dict[str, Peer]) -> list[Sample]:
+    """Return the samples of an earlier run that would be measured again in the same way.
 
+    The software and the metrics must be the same in both runs. A sample is kept if its codec has
+    the same version, its image has the same name and size, and the codec was measured on that
+    image at the same qualities.
 
-def read_rgb(path: Path) -> Image.Image:
-    """The picture in a file, as RGB without comments and profiles, which some codecs would put into their files.
+    Args:
+        earlier: The results.json of the earlier run. It may be missing.
+        run: The new run, without samples.
+        peers: The codecs of the new run.
 
-    Raises VaecodecError.
+    Raises:
+        VaecodecError: The file is not a results.json.
     """
-    try:
-        return Image.fromarray(np.asarray(read_image(path.read_bytes()).convert("RGB")))
-    except OSError as error:
-        raise VaecodecError(f"cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise VaecodecError(f"cannot be converted to RGB ({error})") from None
+    if not earlier.exists():
+        return []
+    before = results.read(earlier)
+    if (before.software, before.metrics) != (run.software, run.metrics):
+        return []
+    by_pair: dict[tuple[str, str], list[Sample]] = {}
+    for sample in before.samples:
+        by_pair.setdefault((sample.codec, sample.image), []).append(sample)
+    kept: list[Sample] = []
+    for (codec, image), samples in by_pair.items():
+        if codec not in peers or before.codecs[codec] != run.codecs[codec]:
+            continue
+        if image not in run.images or tuple(before.images[image]) != run.images[image]:
+            continue
+        if [sample.quality for sample in samples] == sorted(peers[codec].qualities):
+            kept += samples
+    return kept
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write all of a file or nothing. Raises VaecodecError."""
-    try:
-        write_file(path, data)
-    except OSError as error:
-        raise VaecodecError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def _measure_all(
-    pairs: Sequence[tuple[Codec, Path]],
-    found: Results,
-    model: str | None,
-    names: list[str],
-    jobs: int,
+def _measure_pairs(
+    pairs: Sequence[Pair], run: Results, model: str | None, metric_names: list[str], jobs: int
 ) -> None:
-    """Add the samples and failures of all pairs to `found`."""
-    with (
-        Progress(console=Console(stderr=True), transient=True) as progress,
-        _executor(jobs) as pool,
-    ):
-        task = progress.add_task("", total=len(pairs))
-        waiting: dict[Future[list[Sample]], tuple[Codec, Path]] = {}
+    """Add the samples and failures of all pairs of codec and image to `run`."""
+    waiting: dict[Future[list[Sample]], Pair] = {}
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as progress, _process_pool(jobs) as pool:
+        bar = progress.add_task("", total=len(pairs))
         try:
             if pool is None:
-                for codec, path in pairs:
-                    progress.update(task, description=f"{path.name}, {codec.name}")
-                    try:
-                        found.samples += measure_pair(codec, path, names)
-                    except VaecodecError as error:
-                        _failed(found, codec, path, error)
-                    progress.advance(task)
+                for peer, path in pairs:
+                    progress.update(bar, description=f"{path.name}, {peer.name}")
+                    _record(run, peer, path, partial(measure_pair, peer, path, metric_names))
+                    progress.advance(bar)
                 return
-            waiting = {
-                pool.submit(_measure_named, codec.name, model, path, names): (codec, path)
-                for codec, path in pairs
-            }
+            for peer, path in pairs:
+                future = pool.submit(_measure_in_process, peer.name, model, path, metric_names)
+                waiting[future] = (peer, path)
             for future in as_completed(waiting):
-                codec, path = waiting[future]
-                progress.update(task, description=f"{path.name}, {codec.name}", advance=1)
-                try:
-                    found.samples += future.result()
-                except (
-                    VaecodecError,
-                    BrokenExecutor,
-                ) as error:  # the second: its process was killed
-                    _failed(found, codec, path, error)
+                peer, path = waiting[future]
+                progress.update(bar, description=f"{path.name}, {peer.name}", advance=1)
+                _record(run, peer, path, future.result)
         except KeyboardInterrupt:
-            found.interrupted = True
-            complain("interrupted", VaecodecError("the report holds what was measured until then"))
+            run.interrupted = True
+            complain("interrupted", "the report holds what was measured so far")
             for future in waiting:
                 future.cancel()
 
 
-def _failed(found: Results, codec: Codec, path: Path, error: Exception) -> None:
-    complain(f"{path}: {codec.name}", error)
-    found.failures.append((codec.name, path.name, str(error)))
+def _record(run: Results, peer: Peer, path: Path, measure: Callable[[], list[Sample]]) -> None:
+    """Add the samples that `measure` returns to `run`, or its failure."""
+    try:
+        run.samples += measure()
+    except (VaecodecError, BrokenExecutor) as error:  # the latter if its process was killed
+        complain(f"{path}: {peer.name}", error)
+        run.failures.append((peer.name, path.name, str(error)))
 
 
 @contextmanager
-def _executor(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Processes to measure in; None, for this one, where one suffices."""
+def _process_pool(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Start processes to measure in. The pool is None for a single job, which needs no process."""
     if jobs == 1:
         yield None
         return
-    with ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), _ignore_interrupts
-    ) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn, _ignore_interrupts) as pool:
         yield pool
 
 
 def _ignore_interrupts() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C goes to all processes of a terminal; the first one handles it
+    # Ctrl-C reaches all processes of a terminal, and only the first one handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _measure_named(name: str, model: str | None, path: Path, names: list[str]) -> list[Sample]:
-    """measure_pair in another process: codecs hold functions, which cannot be sent there."""
-    return measure_pair(named(name, model), path, names)
+def _measure_in_process(
+    name: str, model: str | None, path: Path, metric_names: list[str]
+) -> list[Sample]:
+    """Call measure_pair in another process. Peers hold functions, which cannot be sent there."""
+    return measure_pair(load_peer(name, model), path, metric_names)
 
 
-def measure_pair(codec: Codec, path: Path, names: list[str]) -> list[Sample]:
-    """One image's samples from one codec, at each of its qualities. Raises VaecodecError where any of them fails."""
+def measure_pair(peer: Peer, path: Path, metric_names: list[str]) -> list[Sample]:
+    """Return the samples of one codec on one image, one for each quality.
+
+    Raises VaecodecError if the codec fails at any quality.
+    """
     image = read_rgb(path)
     pixels = np.asarray(image)
     samples = []
     with tempfile.TemporaryDirectory(prefix="vaecodec-bench-") as scratch:
         file = Path(scratch) / "file"
-        for quality in codec.qualities:
+        for quality in peer.qualities:
             try:
-                file.write_bytes(codec.encode(image, quality, 1))
-                decoded = np.asarray(codec.decode(file.read_bytes(), 1))
-                if decoded.shape != pixels.shape:
-                    raise VaecodecError(f"decoded to shape {decoded.shape}, not {pixels.shape}")
-                size = file.stat().st_size
-                samples.append(
-                    Sample(
-                        codec.name,
-                        path.name,
-                        quality,
-                        size,
-                        size * 8 / (image.width * image.height),
-                        metrics.measure(names, pixels, decoded),
-                    )
-                )
-            except (
-                Exception
-            ) as error:  # codecs raise many kinds, and the others can still be measured
+                decoded = _code(peer, image, quality, file)
+                values = metrics.measure(metric_names, pixels, decoded)
+            except Exception as error:  # each library raises its own kinds
                 raise VaecodecError(f"failed at quality {quality:g} ({error})") from None
+            size = file.stat().st_size
+            bpp = size * 8 / (image.width * image.height)
+            samples.append(Sample(peer.name, path.name, quality, size, bpp, values))
     return samples
 
 
-def show(found: Results) -> None:
-    """Print the BD-rates, one table an anchor, and on how many pictures each rests."""
-    rates = found.bd_rates()
-    for anchor in dict.fromkeys(row["anchor"] for row in rates):
-        table = Table(
-            f"BD-rate vs {anchor}",
-            *(Column(metric, justify="right") for metric in found.metrics),
-            Column("images", justify="right"),
-        )
-        for codec in found.curves_of():
-            mine = {
-                row["metric"]: row["rate"]
-                for row in rates
-                if row["codec"] == codec and row["anchor"] == anchor
-            }
-            images = max(len(found.images_of(codec, metric)) for metric in found.metrics)
-            table.add_row(
-                codec,
-                *(percent(mine.get(metric)) for metric in found.metrics),
-                f"{images} of {len(found.images)}",
-            )
-        Console(highlight=False).print(table)
-
-
-def percent(rate: float | None) -> str:
-    """A BD-rate for people."""
-    return "–" if rate is None else f"{rate:+.1f} %".replace("-", "\N{MINUS SIGN}")
+def _code(peer: Peer, image: Image.Image, quality: float, file: Path) -> npt.NDArray[np.uint8]:
+    """Write the coded picture to `file` and return the pixels decoded from it."""
+    file.write_bytes(peer.encode(image, quality, 1))
+    decoded = np.asarray(peer.decode(file.read_bytes(), 1))
+    shape = (image.height, image.width, 3)
+    if decoded.shape != shape:
+        raise VaecodecError(f"decoded to shape {decoded.shape}, not {shape}")
+    return decoded

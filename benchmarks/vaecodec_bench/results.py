@@ -1,4 +1,4 @@
-"""What was measured: samples, the curves and BD-rates that follow from them, and the files that hold them."""
+"""The results of a run: samples, the curves and BD-rates computed from them, and their files."""
 
 import csv
 import io
@@ -13,12 +13,21 @@ from vaecodec.errors import VaecodecError
 from vaecodec_bench.bd_rate import Curve, bd_rate
 from vaecodec_bench.metrics import METRICS
 
-ANCHORS = ("JPEG", "AVIF")
+REFERENCES = ("JPEG", "AVIF")  # the codecs that BD-rates are computed against
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture from one codec at one quality: the file's size, and each metric's value, None where it has none."""
+    """One picture coded by one codec at one quality.
+
+    Attributes:
+        codec: Name of the codec.
+        image: Name of the image file.
+        quality: On the codec's own scale.
+        bytes: Size of the coded file.
+        bpp: Bits per pixel of the coded file.
+        metrics: Value of each metric, None where the picture is too small for it.
+    """
 
     codec: str
     image: str
@@ -28,11 +37,50 @@ class Sample:
     metrics: dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class BdRate:
+    """The BD-rate of a codec against a reference codec, over the images that both have.
+
+    `rate` is in percent. It is None, with a `reason`, if the curves do not allow one.
+    """
+
+    reference: str
+    metric: str
+    codec: str
+    images: int
+    rate: float | None
+    reason: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row of results.json. Its key for the reference codec is "anchor"."""
+        row: dict[str, Any] = {
+            "anchor": self.reference,
+            "metric": self.metric,
+            "codec": self.codec,
+            "images": self.images,
+            "rate": self.rate,
+        }
+        if self.reason is not None:
+            row["reason"] = self.reason
+        return row
+
+
 @dataclass
 class Results:
-    """A run. images: (width, height) by name. codecs, metrics: versions by name. missing: codecs and metrics that could
-    not be used, with the reason. failures: (codec or "", image, reason); a picture that a codec fails on at any quality has
-    no samples of that codec. interrupted: before everything was measured."""
+    """One run of the quality benchmark.
+
+    Attributes:
+        software: Versions of vaecodec, Python and the main packages.
+        metrics: Version of each metric.
+        codecs: Version of each codec.
+        missing: Codecs and metrics that could not be used, with the reason.
+        images: (width, height) of each image.
+        samples: All measurements. If a codec fails on an image at any quality, that image has no
+            samples of that codec.
+        failures: (codec, image, reason) of each failure. The codec is "" if the image itself could
+            not be read.
+        interrupted: Whether the run was stopped before everything was measured.
+    """
 
     software: dict[str, str]
     metrics: dict[str, str]
@@ -43,107 +91,96 @@ class Results:
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     interrupted: bool = False
 
+    def measured_codecs(self) -> list[str]:
+        """Return the names of the codecs that have samples, in the order of the peer table."""
+        names = {sample.codec for sample in self.samples}
+        return [name for name in self.codecs if name in names]
+
     def images_of(self, codec: str, metric: str) -> set[str]:
-        """The pictures on which a codec's curve can rest: measured at every quality, and with that metric."""
-        mine = [s for s in self.samples if s.codec == codec]
-        return {s.image for s in mine} - {s.image for s in mine if s.metrics.get(metric) is None}
+        """Return the images that a codec coded at every quality and that have the metric."""
+        samples = [sample for sample in self.samples if sample.codec == codec]
+        without_value = {s.image for s in samples if s.metrics.get(metric) is None}
+        return {s.image for s in samples} - without_value
+
+    def image_count(self, codec: str) -> int:
+        """Return the largest number of images that any metric of a codec has."""
+        return max(len(self.images_of(codec, metric)) for metric in self.metrics)
 
     def points(self, codec: str, metric: str, images: Collection[str]) -> list[dict[str, float]]:
-        """A codec's curve over some pictures: quality, mean bits per pixel, mean value; in the order of qualities."""
-        rows: dict[float, list[Sample]] = {}
+        """Return the points of a codec's curve: quality, mean bits per pixel, and mean value.
+
+        The means are over `images`. The points are in ascending order of quality.
+        """
+        by_quality: dict[float, list[Sample]] = {}
         for sample in self.samples:
             if sample.codec == codec and sample.image in images:
-                rows.setdefault(sample.quality, []).append(sample)
-        return [
-            {
-                "quality": quality,
-                "bpp": fmean(s.bpp for s in row),
-                "value": fmean(s.metrics[metric] or 0.0 for s in row),
-            }
-            for quality, row in sorted(rows.items())
-        ]
+                by_quality.setdefault(sample.quality, []).append(sample)
+        points = []
+        for quality, samples in sorted(by_quality.items()):
+            bpp = fmean(sample.bpp for sample in samples)
+            value = fmean(sample.metrics[metric] or 0.0 for sample in samples)
+            points.append({"quality": quality, "bpp": bpp, "value": value})
+        return points
 
     def curve(self, codec: str, metric: str, images: Collection[str] | None = None) -> Curve:
-        """(bits per pixel, value on the scale of plots) of a codec, over its own pictures unless told which."""
-        points = self.points(
-            codec, metric, self.images_of(codec, metric) if images is None else images
-        )
-        return [(p["bpp"], METRICS[metric].scale(p["value"])) for p in points]
+        """Return a codec's curve with values on the scale that is plotted.
 
-    def bd_rates(self) -> list[dict[str, Any]]:
-        """BD-rates in percent against each anchor, by each metric, over the pictures that both have.
-
-        Each is {anchor, metric, codec, images, rate} with a rate of None, and a reason, where the curves allow none.
+        By default the means are over all images that the codec has for the metric.
         """
-        rates: list[dict[str, Any]] = []
-        for anchor in (a for a in ANCHORS if a in self.curves_of()):
+        if images is None:
+            images = self.images_of(codec, metric)
+        scale = METRICS[metric].scale
+        return [(p["bpp"], scale(p["value"])) for p in self.points(codec, metric, images)]
+
+    def bd_rates(self) -> list[BdRate]:
+        """Return the BD-rate of each codec against each reference codec, by each metric."""
+        codecs = self.measured_codecs()
+        rates = []
+        for reference in REFERENCES:
+            if reference not in codecs:
+                continue
             for metric in self.metrics:
-                for codec in self.curves_of():
-                    if codec == anchor:
-                        continue
-                    both = self.images_of(codec, metric) & self.images_of(anchor, metric)
-                    row: dict[str, Any] = {
-                        "anchor": anchor,
-                        "metric": metric,
-                        "codec": codec,
-                        "images": len(both),
-                    }
-                    try:
-                        row["rate"] = bd_rate(
-                            self.curve(anchor, metric, both), self.curve(codec, metric, both)
-                        )
-                    except ValueError as error:
-                        row |= {"rate": None, "reason": str(error)}
-                    rates.append(row)
+                for codec in codecs:
+                    if codec != reference:
+                        rates.append(self._bd_rate(reference, metric, codec))
         return rates
 
-    def curves_of(self) -> list[str]:
-        """Names of the codecs that have samples, in the order of the table."""
-        have = {sample.codec for sample in self.samples}
-        return [name for name in self.codecs if name in have]
+    def _bd_rate(self, reference: str, metric: str, codec: str) -> BdRate:
+        common = self.images_of(codec, metric) & self.images_of(reference, metric)
+        reference_curve = self.curve(reference, metric, common)
+        curve = self.curve(codec, metric, common)
+        try:
+            rate = bd_rate(reference_curve, curve)
+        except ValueError as error:
+            return BdRate(reference, metric, codec, len(common), None, str(error))
+        return BdRate(reference, metric, codec, len(common), rate)
 
 
 def to_json(results: Results) -> bytes:
-    """results.json: all samples, and for the reader also the means and BD-rates."""
-    means = {
-        codec: {
-            metric: {
-                "images": len(results.images_of(codec, metric)),
-                "points": results.points(codec, metric, results.images_of(codec, metric)),
-            }
-            for metric in results.metrics
-        }
-        for codec in results.curves_of()
-    }
-    data = asdict(results) | {"means": means, "bd_rate": results.bd_rates()}
+    """Return the content of results.json: all samples, and the means and BD-rates for readers."""
+    means: dict[str, Any] = {}
+    for codec in results.measured_codecs():
+        means[codec] = {}
+        for metric in results.metrics:
+            images = results.images_of(codec, metric)
+            points = results.points(codec, metric, images)
+            means[codec][metric] = {"images": len(images), "points": points}
+    rates = [rate.as_json() for rate in results.bd_rates()]
+    data = asdict(results) | {"means": means, "bd_rate": rates}
     return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+STORED = ("software", "metrics", "codecs", "missing", "images", "failures", "interrupted")
+
+
 def read(path: Path) -> Results:
-    """A results.json. Raises VaecodecError."""
+    """Read a results.json. Raises VaecodecError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        results = Results(
-            **{
-                name: data[name]
-                for name in (
-                    "software",
-                    "metrics",
-                    "codecs",
-                    "missing",
-                    "images",
-                    "failures",
-                    "interrupted",
-                )
-            }
-        )
+        results = Results(**{name: data[name] for name in STORED})
         results.samples = [Sample(**sample) for sample in data["samples"]]
-        known = all(
-            isinstance(s.bpp, float) and s.codec in results.codecs and s.image in results.images
-            for s in results.samples
-        )
-        if not (known and results.samples and set(results.metrics) <= set(METRICS)):
-            raise ValueError("it holds no samples that fit together")
+        if not _is_consistent(results):
+            raise ValueError("its samples are missing or do not fit the rest")
         return results
     except OSError as error:
         raise VaecodecError(f"{path}: cannot be read ({error.strerror})") from None
@@ -151,23 +188,29 @@ def read(path: Path) -> Results:
         raise VaecodecError(f"{path}: not a results.json of vaecodec bench ({error})") from None
 
 
+def _is_consistent(results: Results) -> bool:
+    if not results.samples or not set(results.metrics) <= set(METRICS):
+        return False
+    for sample in results.samples:
+        if not isinstance(sample.bpp, float):
+            return False
+        if sample.codec not in results.codecs or sample.image not in results.images:
+            return False
+    return True
+
+
 def to_csv(results: Results) -> bytes:
-    """results.csv: one line a sample; an empty cell where a metric has no value."""
+    """Return results.csv: one line per sample, with an empty cell where a metric has no value."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(
         ["codec", "image", "width", "height", "quality", "bytes", "bpp", *results.metrics]
     )
-    for s in results.samples:
+    for sample in results.samples:
+        size = results.images[sample.image]
+        values = [sample.metrics.get(name) for name in results.metrics]
+        quality = f"{sample.quality:g}"
         rows.writerow(
-            [
-                s.codec,
-                s.image,
-                *results.images[s.image],
-                f"{s.quality:g}",
-                s.bytes,
-                s.bpp,
-                *(s.metrics.get(name) for name in results.metrics),
-            ]
+            [sample.codec, sample.image, *size, quality, sample.bytes, sample.bpp, *values]
         )
     return out.getvalue().encode()

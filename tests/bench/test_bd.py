@@ -121,7 +121,8 @@ def test_the_package_bjontegaard(steps: list[float], shift: float) -> None:
 def test_curves_without_common_psnr() -> None:
     higher = [(rate, psnr + 14) for rate, psnr in ANCHOR]
     with pytest.raises(
-        ValueError, match=r"share no range of quality: one has 27\.10 to 40\.30, the other 41\.10"
+        ValueError,
+        match=r"share no range of quality: one covers 27\.10 to 40\.30, the other 41\.10",
     ):
         bd_rate(ANCHOR, higher)
     touching = [(rate, psnr + 40.3 - 27.1) for rate, psnr in ANCHOR]

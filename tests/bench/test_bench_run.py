@@ -15,9 +15,9 @@ import vaecodec_bench.quality
 from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import peers, results
-from vaecodec_bench.cli import bench
-from vaecodec_bench.peers import OURS, SLOW, Codec
-from vaecodec_bench.quality import run
+from vaecodec_bench.peers import OURS, OURS_EFFORT_3, Peer
+from vaecodec_bench.quality import measure_quality
+from vaecodec_bench.report.build import report_quality, report_speed
 
 Peers = Callable[..., None]
 
@@ -47,8 +47,8 @@ def folder(tmp_path: Path) -> Path:
 def few_peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
     """Have only these peers, each with few qualities."""
 
-    def use(*wanted: Codec) -> None:
-        monkeypatch.delitem(peers.EFFORTS, SLOW)
+    def use(*wanted: Peer) -> None:
+        monkeypatch.delitem(peers.EFFORTS, OURS_EFFORT_3)
         monkeypatch.setattr(
             peers, "PEERS", tuple(replace(c, qualities=c.qualities[1::2]) for c in wanted)
         )
@@ -57,15 +57,15 @@ def few_peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
 
 
 @pytest.fixture
-def jpeg() -> Codec:
+def jpeg() -> Peer:
     return next(codec for codec in peers.PEERS if codec.name == "JPEG")
 
 
 def test_every_number_is_that_of_a_file(
-    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Codec, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Peer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few_peers(jpeg)
-    found = run(folder, tmp_path / "deep" / "report", None, 1, "psnr")
+    found = measure_quality(folder, tmp_path / "deep" / "report", None, 1, "psnr")
     assert "b.jpg: not an image that can be read" in capsys.readouterr().err
     assert found.failures == [("", "b.jpg", "not an image that can be read")]
     assert found.images == {"a.png": (96, 64), "c.webp": (71, 99)}
@@ -109,19 +109,19 @@ def test_every_number_is_that_of_a_file(
 
 
 def test_processes_give_the_same_results(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jpeg: Codec
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jpeg: Peer
 ) -> None:
-    monkeypatch.delitem(peers.EFFORTS, SLOW)
+    monkeypatch.delitem(peers.EFFORTS, OURS_EFFORT_3)
     monkeypatch.setattr(
         peers, "PEERS", (jpeg,)
     )  # as other processes, which are not patched, have it too
-    one = run(folder, tmp_path / "one", None, 1, "psnr")
-    two = run(folder, tmp_path / "two", None, 2, "psnr")
+    one = measure_quality(folder, tmp_path / "one", None, 1, "psnr")
+    two = measure_quality(folder, tmp_path / "two", None, 2, "psnr")
     assert one.samples == two.samples and len(one.samples) == 2 * 2 * 8
 
 
 def test_a_codec_that_fails_on_one_image(
-    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Codec, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Peer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def encode(image: Image.Image, quality: float, threads: int) -> bytes:
         if image.width == 96 and quality > 50:
@@ -131,14 +131,14 @@ def test_a_codec_that_fails_on_one_image(
     few_peers(jpeg, replace(jpeg, name="narrow", encode=encode))
     (folder / "b.jpg").unlink()
     out = tmp_path / "report"
-    assert not bench(folder, out, None, 1, "psnr", 1, False)
+    assert not report_quality(folder, out, None, 1, "psnr", 1)
     assert "a.png: narrow: failed at quality 70 (too wide)" in capsys.readouterr().err
     found = results.read(out / "results.json")
     assert found.images_of("JPEG", "psnr") == {"a.png", "c.webp"} and found.images_of(
         "narrow", "psnr"
     ) == {"c.webp"}
-    rate = next(r for r in found.bd_rates() if r["codec"] == "narrow" and r["anchor"] == "JPEG")
-    assert (rate["images"], rate["rate"]) == (
+    rate = next(r for r in found.bd_rates() if r.codec == "narrow" and r.reference == "JPEG")
+    assert (rate.images, rate.rate) == (
         1,
         0,
     )  # on the picture that both have, where they are the same codec
@@ -149,25 +149,25 @@ def test_a_codec_that_fails_on_one_image(
 
 
 def test_a_codec_that_changes_the_size(
-    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Codec
+    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Peer
 ) -> None:
     few_peers(
         replace(jpeg, decode=lambda data, threads: jpeg.decode(data, threads).crop((0, 0, 1, 1)))
     )
-    found = run(folder, tmp_path / "report", None, 1, "psnr")
+    found = measure_quality(folder, tmp_path / "report", None, 1, "psnr")
     assert (
         "JPEG",
         "a.png",
         "failed at quality 12 (decoded to shape (1, 1, 3), not (64, 96, 3))",
     ) in found.failures
-    assert found.curves_of() == [OURS] and found.bd_rates() == []
+    assert found.measured_codecs() == [OURS] and found.bd_rates() == []
 
 
 def test_a_missing_peer_and_a_missing_metric(
     folder: Path,
     tmp_path: Path,
     few_peers: Peers,
-    jpeg: Codec,
+    jpeg: Peer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -177,7 +177,7 @@ def test_a_missing_peer_and_a_missing_metric(
     jxl = next(codec for codec in peers.PEERS if codec.name == "JPEG XL")
     few_peers(jpeg, jxl)
     monkeypatch.setattr("importlib.util.find_spec", find)
-    found = run(folder, tmp_path / "report", None, 1, "psnr,ms-ssim")
+    found = measure_quality(folder, tmp_path / "report", None, 1, "psnr,ms-ssim")
     assert list(found.codecs) == [OURS, "JPEG"] and list(found.metrics) == ["psnr"]
     assert found.missing == {
         "JPEG XL": "pillow_jxl is not installed: pip install pillow-jxl-plugin",
@@ -191,20 +191,20 @@ def test_an_interrupt_keeps_what_was_measured(
     folder: Path,
     tmp_path: Path,
     few_peers: Peers,
-    jpeg: Codec,
+    jpeg: Peer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     few_peers(jpeg)
     measure = vaecodec_bench.quality.measure_pair
 
-    def stop(codec: Codec, path: Path, names: list[str]) -> list[results.Sample]:
+    def stop(codec: Peer, path: Path, names: list[str]) -> list[results.Sample]:
         if path.name == "c.webp" and codec.name == "JPEG":
             raise KeyboardInterrupt
         return measure(codec, path, names)
 
     monkeypatch.setattr(vaecodec_bench.quality, "measure_pair", stop)
-    assert not bench(folder, tmp_path / "report", None, 1, "psnr", 1, False)
+    assert not report_quality(folder, tmp_path / "report", None, 1, "psnr", 1)
     found = results.read(tmp_path / "report" / "results.json")
     assert (
         found.interrupted
@@ -215,56 +215,59 @@ def test_an_interrupt_keeps_what_was_measured(
 
 
 def test_resuming_measures_only_what_is_missing_or_changed(
-    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Codec, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, few_peers: Peers, jpeg: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str]] = []
     measure = vaecodec_bench.quality.measure_pair
 
-    def note(codec: Codec, path: Path, names: list[str]) -> list[results.Sample]:
+    def note(codec: Peer, path: Path, names: list[str]) -> list[results.Sample]:
         asked.append((codec.name, path.name))
         return measure(codec, path, names)
 
     monkeypatch.setattr(vaecodec_bench.quality, "measure_pair", note)
     out = tmp_path / "report"
     few_peers(jpeg)
-    first = run(folder, out, None, 1, "psnr", resume=True)  # there is nothing to keep
+    first = measure_quality(folder, out, None, 1, "psnr", resume=True)  # there is nothing to keep
     assert len(asked) == 4
     asked.clear()
-    assert run(folder, out, None, 1, "psnr", resume=True).samples == first.samples and not asked
+    assert (
+        measure_quality(folder, out, None, 1, "psnr", resume=True).samples == first.samples
+        and not asked
+    )
     stored = results.read(out / "results.json")
     stored.samples = [
         s for s in stored.samples if (s.codec, s.image, s.quality) != ("JPEG", "a.png", 70)
     ]
     stored.codecs[OURS] = "another version"
     (out / "results.json").write_bytes(results.to_json(stored))
-    assert run(folder, out, None, 1, "psnr", resume=True).samples == first.samples
+    assert measure_quality(folder, out, None, 1, "psnr", resume=True).samples == first.samples
     assert sorted(asked) == [("JPEG", "a.png"), (OURS, "a.png"), (OURS, "c.webp")]
     asked.clear()
     blurred_noise(3, 104, 64).save(folder / "a.png")  # of another size
-    run(folder, out, None, 1, "psnr", resume=True)
+    measure_quality(folder, out, None, 1, "psnr", resume=True)
     assert sorted(asked) == [("JPEG", "a.png"), (OURS, "a.png")]
 
 
 def test_plain_colours_have_no_bd_rate_but_a_report(
-    tmp_path: Path, few_peers: Peers, jpeg: Codec
+    tmp_path: Path, few_peers: Peers, jpeg: Peer
 ) -> None:
     (tmp_path / "grey").mkdir()
     Image.new("RGB", (32, 32), (128, 128, 128)).save(tmp_path / "grey" / "grey.png")
     few_peers(jpeg)
-    assert bench(tmp_path / "grey", tmp_path / "report", None, 1, "psnr", 1, False)
+    assert report_quality(tmp_path / "grey", tmp_path / "report", None, 1, "psnr", 1)
     (rate,) = results.read(tmp_path / "report" / "results.json").bd_rates()
-    assert rate["rate"] is None and "a curve takes" in rate["reason"]
+    assert rate.rate is None and "a curve needs" in str(rate.reason)
 
 
 def test_every_installed_peer(tmp_path: Path) -> None:
     """Each codes a picture whose sides are odd, better at its highest quality, into a larger file."""
-    found, _, missing = peers.available(None)
+    found, _, missing = peers.installed_peers(None)
     assert missing == {}, "the extra test installs all of them"
     assert len(found) == 13
     image = kodak_crop(23, 177, 129)
     for codec in found.values():
         if not codec.qualities:  # by speed only
-            data = codec.encode(image.crop((0, 0, 70, 66)), codec.usual, 1)
+            data = codec.encode(image.crop((0, 0, 70, 66)), codec.speed_quality, 1)
             assert codec.decode(data, 1).size == (70, 66)
             continue
         errors, sizes = [], []
@@ -283,20 +286,19 @@ def test_every_installed_peer(tmp_path: Path) -> None:
 )
 def test_unknown_metrics(folder: Path, tmp_path: Path, metrics: str, message: str) -> None:
     with pytest.raises(VaecodecError, match=message):
-        run(folder, tmp_path / "report", None, 1, metrics)
+        measure_quality(folder, tmp_path / "report", None, 1, metrics)
 
 
 def test_folders_without_images(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for speed in (False, True):
-        with pytest.raises(VaecodecError, match="empty: contains no image files"):
-            bench(tmp_path / "empty", tmp_path / "report", None, 1, "psnr", 1, speed)
+    reports = ((report_quality, ("psnr", 1)), (report_speed, ()))
+    for report, more in reports:
+        with pytest.raises(VaecodecError, match="empty: holds no image files"):
+            report(tmp_path / "empty", tmp_path / "report", None, 1, *more)
         with pytest.raises(VaecodecError, match="nowhere: not a folder"):
-            bench(tmp_path / "nowhere", tmp_path / "report", None, 1, "psnr", 1, speed)
+            report(tmp_path / "nowhere", tmp_path / "report", None, 1, *more)
     (tmp_path / "empty" / "x.png").write_bytes(b"")
-    for speed, message in (
-        (False, "none of its images could be measured"),
-        (True, "none of the images chosen can be read"),
-    ):
+    messages = ("none of its images could be measured", "none of the chosen images can be read")
+    for (report, more), message in zip(reports, messages, strict=True):
         with pytest.raises(VaecodecError, match=message):
-            bench(tmp_path / "empty", tmp_path / "report", None, 1, "psnr", 1, speed)
+            report(tmp_path / "empty", tmp_path / "report", None, 1, *more)

@@ -62,15 +62,15 @@ def test_all_of_it(
         for name in ("noise of 25 grey levels", "blocks of such noise")
     }
     monkeypatch.setattr(anomalies, "DAMAGES", some)
-    document.main(folder, out, checkout)
-    found = json.loads((out / "document.json").read_text())
+    document.measure_tasks(folder, out, checkout)
+    found = json.loads((out / "tasks.json").read_text())
     assert found["images"] == 3 and set(found["duplicates"]) == set(few)
     assert found["duplicates"]["JPEG of quality 50"]["features"] == 1
     assert found["anomalies"]["pictures"]["noise of 25 grey levels"]["unexpected bits"] == 1
     assert set(found["anomalies"]["cells"]) == {"blocks of such noise"}
     assert found["seconds"]["from the file"] < found["seconds"]["decode, then embed"]
     restored = found["restored"]
-    assert restored["denoise"]["vaecodec"] > restored["denoise"]["as it is"] + 6
+    assert restored["denoise"]["vaecodec"] > restored["denoise"]["noisy"] + 6
     assert restored["superres"]["vaecodec"] > restored["superres"]["bicubic"]
     missing = restored["inpaint, missing pixels alone"]
     assert missing["vaecodec"] > missing["smooth filling"] > missing["black"]
@@ -89,20 +89,20 @@ def test_all_of_it(
 
 def test_a_single_picture_is_too_few(tmp_path: Path) -> None:
     kodak_crop(1, 64, 64).save(tmp_path / "one.png")
-    with pytest.raises(VaecodecError, match="single picture"):
-        document.main(tmp_path, tmp_path / "out", None)
+    with pytest.raises(VaecodecError, match="single image"):
+        document.measure_tasks(tmp_path, tmp_path / "out", None)
 
 
 def test_noise_is_that_of_the_task(tmp_path: Path) -> None:
     grey = kodak_crop(1, 256, 256).point(lambda value: 128)
-    path, mask = restoration.damaged("denoise", grey, 0, tmp_path)
+    path, mask = restoration.write_damaged("denoise", grey, 0, tmp_path)
     from PIL import Image
 
     with Image.open(path) as noisy:
         assert mask is None and np.asarray(noisy).std() == pytest.approx(
-            restoration.SIGMA, rel=0.02
+            restoration.NOISE_SIGMA, rel=0.02
         )
-    path, mask = restoration.damaged("inpaint", grey, 0, tmp_path)
+    path, mask = restoration.write_damaged("inpaint", grey, 0, tmp_path)
     assert mask is not None
     with Image.open(mask) as missing:
-        assert np.asarray(missing).mean() == pytest.approx(restoration.MISSING, abs=0.1)
+        assert np.asarray(missing).mean() == pytest.approx(restoration.MISSING_SHARE, abs=0.1)

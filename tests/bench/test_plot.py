@@ -11,7 +11,7 @@ from PIL import Image
 from vaecodec.cli.app import main
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import results
-from vaecodec_bench.peers import OURS, SLOW
+from vaecodec_bench.peers import OURS, OURS_EFFORT_3
 from vaecodec_bench.published.curves import KODAK, curves_for
 from vaecodec_bench.report import plot
 from vaecodec_bench.results import Results, Sample
@@ -52,9 +52,9 @@ def runs(tmp_path: Path) -> list[Path]:
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Every figure that is saved."""
     kept: list[Figure] = []
-    save = plot.saved
+    save = plot.save_figure
     monkeypatch.setattr(
-        plot, "saved", lambda figure, kind: kept.append(figure) or save(figure, kind)
+        plot, "save_figure", lambda figure, kind: kept.append(figure) or save(figure, kind)
     )
     return kept
 
@@ -81,7 +81,12 @@ def test_an_overlay_has_ours_of_each_run_and_each_peer_once(
 
 
 def test_runs_are_compared_by_bd_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    both = ((0.0, (OURS, "JPEG", SLOW)), (1.5, (OURS, SLOW)), (0.0, ("JPEG",)), (90.0, (OURS,)))
+    both = (
+        (0.0, (OURS, "JPEG", OURS_EFFORT_3)),
+        (1.5, (OURS, OURS_EFFORT_3)),
+        (0.0, ("JPEG",)),
+        (90.0, (OURS,)),
+    )
     runs = []
     for number, (shift, codecs) in enumerate(both):
         (tmp_path / f"run {number}").mkdir()
@@ -91,10 +96,10 @@ def test_runs_are_compared_by_bd_rate(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (
         capsys.readouterr().out.splitlines()
         == [  # 3 dB are a doubling; the second run's slow codec is 10 % nearer
-            "vaecodec, run 1: BD-rate (psnr) against run 0: \u221229.3 %",
-            "vaecodec, run 3: BD-rate (psnr) against run 0: none: the curves share no range of quality: one has 28.00 to 40.00, "
+            "vaecodec, run 1: BD-rate (psnr) vs run 0: \u221229.3 %",
+            "vaecodec, run 3: BD-rate (psnr) vs run 0: none: the curves share no range of quality: one covers 28.00 to 40.00, "
             "the other 118.00 to 130.00",
-            f"{SLOW}, run 1: BD-rate (psnr) against run 0: \u221235.7 %",
+            f"{OURS_EFFORT_3}, run 1: BD-rate (psnr) vs run 0: \u221235.7 %",
         ]
     )
 
@@ -149,9 +154,14 @@ def test_bad_input(runs: list[Path], tmp_path: Path) -> None:
     data = json.loads(runs[0].read_text())
     empty.write_text(json.dumps(data | {"samples": []}))
     for files, name, metric, message in (
-        ([runs[0]], "rd.docx", "psnr", r"rd\.docx: a diagram's name ends in \.png, \.svg, \.pdf"),
+        (
+            [runs[0]],
+            "rd.docx",
+            "psnr",
+            r"rd\.docx: the name of a diagram must end in \.png, \.svg, \.pdf",
+        ),
         ([runs[0]], "rd.png", "vmaf", "no metric 'vmaf'"),
-        (runs, "rd.png", "ms-ssim", "results.json: holds no ms-ssim, only psnr"),
+        (runs, "rd.png", "ms-ssim", "results.json: has no values of ms-ssim, only psnr"),
         ([runs[0], other], "rd.png", "psnr", "other.json: was measured on other images than"),
         ([broken], "rd.png", "psnr", "broken.json: not a results.json of vaecodec bench"),
         ([empty], "rd.png", "psnr", "empty.json: not a results.json of vaecodec bench"),
@@ -165,9 +175,9 @@ def test_bad_input(runs: list[Path], tmp_path: Path) -> None:
 
 def test_bd_rates_against_each_anchor_use_the_pictures_that_both_have() -> None:
     found = made_up(0, ("a.png", "b.png"))
-    rates = {(r["anchor"], r["codec"]): r for r in found.bd_rates()}
-    assert rates["JPEG", OURS]["rate"] == pytest.approx(100 * (1 / 1.1 - 1))
-    assert rates["JPEG", "AVIF"]["rate"] == pytest.approx(10)
-    assert rates["AVIF", "JPEG"]["rate"] == pytest.approx(100 * (1 / 1.1 - 1))
+    rates = {(r.reference, r.codec): r for r in found.bd_rates()}
+    assert rates["JPEG", OURS].rate == pytest.approx(100 * (1 / 1.1 - 1))
+    assert rates["JPEG", "AVIF"].rate == pytest.approx(10)
+    assert rates["AVIF", "JPEG"].rate == pytest.approx(100 * (1 / 1.1 - 1))
     found.samples = [s for s in found.samples if s.codec != OURS or s.image == "b.png"]
-    assert {r["images"] for r in found.bd_rates() if r["codec"] == OURS} == {1}
+    assert {r.images for r in found.bd_rates() if r.codec == OURS} == {1}

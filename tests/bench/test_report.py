@@ -12,9 +12,9 @@ from selenium.webdriver.support.ui import Select
 
 from conftest import kodak_crop
 from vaecodec_bench import peers, results
-from vaecodec_bench.cli import bench
+from vaecodec_bench.report.build import report_quality
 from vaecodec_bench.report.page import write_page
-from vaecodec_bench.speed import run as run_speed
+from vaecodec_bench.speed import measure_speed
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -41,12 +41,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     kodak_crop(5, 176, 192).save(folder / "<b onload=alert(1)><script>.png")
     place = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(peers.EFFORTS, peers.SLOW)
+        patch.delitem(peers.EFFORTS, peers.OURS_EFFORT_3)
         patch.setattr(
             peers, "PEERS", tuple(peer for peer in peers.PEERS if peer.name in ("JPEG", "WebP"))
         )
-        assert bench(folder, place, None, 1, "psnr,ms-ssim,ssimulacra2", 2, False)
-        assert run_speed(folder, place, None, 2, rounds=2, large=False) == 0
+        assert report_quality(folder, place, None, 1, "psnr,ms-ssim,ssimulacra2", 2)
+        assert measure_speed(folder, place, None, 2, rounds=2, large=False) == 0
         write_page(place)
     yield place
 
@@ -124,7 +124,7 @@ def test_the_bd_rates_are_those_of_the_results(page: webdriver.Chrome, out: Path
     rates = results.read(out / "results.json").bd_rates()
     shown = [cell.text for cell in page.find_elements(By.CSS_SELECTOR, "#bd-table tr.ours td")]
     assert shown[0] == "vaecodec" and shown[-1] == "2"
-    expected = [rate["rate"] for rate in rates if rate["codec"] == "vaecodec"]
+    expected = [rate.rate for rate in rates if rate.codec == "vaecodec"]
     assert (
         shown[1:-1] == [f"{rate:+.1f} %".replace("-", "−") for rate in expected]
         and len(expected) == 3

@@ -14,7 +14,7 @@ from conftest import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks, registry
 from vaecodec_bench import arithmetic, peers, processes, speed
-from vaecodec_bench.processes import launched, quartiles, tiled
+from vaecodec_bench.processes import ProcessBench, mirrored_mosaic, quartiles, run_process
 from vaecodec_bench.report import markdown
 
 
@@ -47,7 +47,8 @@ def test_multiplications_are_those_of_the_layers(tmp_path: Path) -> None:
         tmp_path / "g.onnx",
     )
     assert (
-        arithmetic._macs(tmp_path / "g.onnx") == 16 * 16 * 8 * 4 * 9 + 8 * 8 * 8 * 9 + 8 * 8 * 8 * 5
+        arithmetic._count_multiplications(tmp_path / "g.onnx")
+        == 16 * 16 * 8 * 4 * 9 + 8 * 8 * 8 * 9 + 8 * 8 * 8 * 5
     )
 
 
@@ -71,7 +72,7 @@ def test_peak_memory_is_that_of_the_process_alone(tmp_path: Path) -> None:
     code = "import sys; x = bytearray(int(sys.argv[3])); open(sys.argv[2], 'wb').write(open(sys.argv[1], 'rb').read())"
     (tmp_path / "in").write_bytes(b"content")
     peaks = [
-        launched(
+        run_process(
             (sys.executable, "-S", "-c", code, "IN", "OUT", str(size)),
             tmp_path / "in",
             tmp_path / "out",
@@ -89,7 +90,7 @@ def test_processes_that_fail(tmp_path: Path) -> None:
         (("no-such-program",), "no-such-program could not be started"),
     ):
         with pytest.raises(VaecodecError, match=message):
-            launched(command, tmp_path / "in", tmp_path / "out")
+            run_process(command, tmp_path / "in", tmp_path / "out")
 
 
 def test_a_tool_that_fails_is_named_and_left_out(
@@ -102,14 +103,13 @@ def test_a_tool_that_fails_is_named_and_left_out(
         lambda _: [ours, jpeg, replace(jpeg, name="broken", decode=("no-such-program",))],
     )
     complaints: list[str] = []
-    found = processes.cold_start(
-        kodak_crop(5, 64, 64),
+    bench = ProcessBench(
         None,
         tmp_path,
-        2,
         lambda name, error: complaints.append(f"{name}: {error}"),
         lambda what: None,
     )
+    found = bench.cold_start(kodak_crop(5, 64, 64), 2)
     assert complaints == ["broken: no-such-program could not be started"]
     assert list(found) == ["vaecodec", "JPEG (python -c, Pillow)"]
     assert (
@@ -123,10 +123,10 @@ def test_a_codec_that_fails_is_named_and_left_out(monkeypatch: pytest.MonkeyPatc
     def fail(*_: object) -> bytes:
         raise RuntimeError("no")
 
-    ours = peers.vaecodec_codec(peers.OURS, registry.default_model())
+    ours = peers.vaecodec_peer(peers.OURS, registry.default_model())
     complaints: list[str] = []
     images = [kodak_crop(5, 64, 64), kodak_crop(19, 96, 64)]
-    found = speed.warm(
+    found = speed.measure_warm(
         {"vaecodec": ours, "broken": replace(ours, encode=fail)},
         images,
         1,
@@ -140,7 +140,7 @@ def test_a_codec_that_fails_is_named_and_left_out(monkeypatch: pytest.MonkeyPatc
 
 def test_tiled() -> None:
     image = kodak_crop(5, 30, 20)
-    large = np.asarray(tiled(image, 100, 47))
+    large = np.asarray(mirrored_mosaic(image, 100, 47))
     assert large.shape == (47, 100, 3)
     original = np.asarray(image)
     assert (large[:20, :30] == original).all() and (
@@ -174,22 +174,23 @@ def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
     for page in pages:
         page.write_text(f"before\n\n{markdown.BEGIN}\nold\n{markdown.END}\n\nafter\n")
     for _ in range(2):  # the second time finds what the first one wrote
-        markdown.update(out, place)
+        markdown.update_docs(out, place)
         for page in pages:
             text = page.read_text()
             assert text.startswith(f"before\n\n{markdown.BEGIN}\n")
             assert text.endswith(f"{markdown.END}\n\nafter\n") and "old" not in text
         assert (
-            "| JPEG | – | 0.5 | 0.5 |" in pages[0].read_text()
-            and "| AVIF | +10.0 % | – | – |" in pages[0].read_text()
+            "| JPEG | reference | 43 kB | ~0.4 ms (0.5 ×) | ~0.4 ms (0.5 ×) |"
+            in pages[0].read_text()
+            and "| AVIF | +10.0 % | 48 kB | – | – |" in pages[0].read_text()
         )
         assert (
             "| vaecodec | −9.1 % | −17.4 % | 1 |" in text
-            and "| JPEG | 75 | 0.5 (0.4–0.62) | 0.5 (0.4–0.62) | 9 |" in text
+            and "| JPEG | 75 | 0.5 (0.4–0.62) | 0.5 (0.4–0.62) | 1 | 1 | 9 |" in text
         )
         assert (place / "docs" / "benchmarks" / "rd-psnr.png").read_bytes() == (
             out / "rd-psnr.png"
         ).read_bytes()
     page.write_text("no marks")
     with pytest.raises(VaecodecError, match=r"BENCHMARKS\.md: cannot be read, or lacks the marks"):
-        markdown.update(out, place)
+        markdown.update_docs(out, place)

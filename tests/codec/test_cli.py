@@ -230,7 +230,7 @@ def test_two_inputs_never_share_an_output(folder: Path) -> None:
     refused(
         run("encode", "-q", "same.jpg", "same.png", "-o", "out", cwd=folder),
         "same.png: would be",
-        "where same.jpg goes",
+        "the output of same.jpg",
     )
     assert (folder / "out" / "same.vae").is_file()
 
@@ -295,5 +295,26 @@ def test_full_disk_leaves_nothing(folder: Path) -> None:
 
 def test_help_has_examples() -> None:
     for command in ("encode", "decode", "info", "bench"):
-        assert b"Example:" in run(command, "--help").stdout
+        assert b"Example" in run(command, "--help").stdout
     assert run("--version").stdout.decode().split() == ["vaecodec", vaecodec.__version__]
+
+
+@pytest.mark.parametrize("missing", ["vaecodec_bench", "matplotlib"])
+def test_commands_of_the_benchmark_say_what_is_missing(tmp_path: Path, missing: str) -> None:
+    code = f"import sys; sys.modules['{missing}'] = None\nfrom vaecodec.cli.app import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "plot", "results.json"], capture_output=True, cwd=tmp_path
+    )
+    refused(result, f"plot needs the package {missing}", "pip install 'vaecodec[bench]'")
+
+
+def test_entry_points_are_looked_up_only_when_needed(folder: Path) -> None:
+    code = (
+        "import importlib.metadata, sys; importlib.metadata.entry_points = None\n"
+        "from vaecodec.cli.app import main; main()"
+    )
+    for command, crashes in (("info", False), ("bench", True)):
+        result = subprocess.run(
+            [sys.executable, "-c", code, command, "photo.vae"], capture_output=True, cwd=folder
+        )
+        assert (b"TypeError" in result.stderr) == crashes, result.stderr

@@ -1,19 +1,28 @@
-"""Curves of other codecs on Kodak, as their authors or CompressAI published them: for context, not measured here."""
+"""Curves of other codecs on the Kodak images, as their authors or CompressAI published them.
+
+They are shown for context and are not measured here.
+"""
 
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from vaecodec_bench.bd_rate import Curve
 
-FOLDER = Path(__file__).parent
 KODAK = {f"kodim{number:02d}" for number in range(1, 25)}
 
 
 @dataclass(frozen=True)
 class Published:
-    """One curve, bits per pixel and RGB-PSNR in dB, and where it was published."""
+    """A published curve.
+
+    Attributes:
+        name: Name of the codec.
+        source: Where the curve was published.
+        curve: (bits per pixel, RGB-PSNR in dB) points, each a mean over the 24 Kodak images.
+    """
 
     name: str
     source: str
@@ -21,11 +30,13 @@ class Published:
 
 
 def curves_for(images: Collection[str]) -> list[Published]:
-    """All published curves where the files named are the 24 Kodak images, and none for any others."""
+    """Return the published curves if `images` names the 24 Kodak images, and none otherwise."""
     if {Path(name).stem for name in images} != KODAK:
         return []
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
-    return [
-        Published(f["name"], f["source"], list(zip(f["bpp"], f["psnr_rgb"], strict=True)))
-        for f in found
-    ]
+    files = [file for file in resources.files(__package__).iterdir() if file.name.endswith(".json")]
+    curves = []
+    for file in sorted(files, key=lambda file: file.name):
+        data = json.loads(file.read_text(encoding="utf-8"))
+        curve = list(zip(data["bpp"], data["psnr_rgb"], strict=True))
+        curves.append(Published(data["name"], data["source"], curve))
+    return curves

@@ -1,1 +1,1 @@
-"""What a benchmark run writes: the page, its pictures, the diagrams and the tables of the docs."""
+"""What a benchmark run writes: the page with its pictures, diagrams, and tables for documents."""

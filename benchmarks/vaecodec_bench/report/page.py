@@ -1,4 +1,4 @@
-"""report/index.html: one page with everything that a folder of results holds, which loads nothing from elsewhere."""
+"""index.html, a single page with all results of a report that loads nothing from elsewhere."""
 
 import base64
 import html
@@ -6,121 +6,110 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vaecodec.errors import VaecodecError
 from vaecodec_bench import results
 from vaecodec_bench.bd_rate import bd_rate
+from vaecodec_bench.files import read_bytes, read_json, write
 from vaecodec_bench.metrics import METRICS
 from vaecodec_bench.peers import OURS
 from vaecodec_bench.published.curves import curves_for
-from vaecodec_bench.quality import write
 from vaecodec_bench.report.plot import COLORS, lines_of
-from vaecodec_bench.report.viewer import SHOWN
+from vaecodec_bench.report.viewer import PICTURE_FORMAT
 from vaecodec_bench.results import Results
 
-PAGE = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parent / "assets"
+PER_IMAGE_REFERENCE = "JPEG"
 
 
 def write_page(out: Path) -> Path:
-    """index.html into the folder `out`, from its results.json, speed.json and viewer/, as far as they are there.
+    """Write index.html into `out` from those of results.json, speed.json and viewer/ that exist.
 
-    Raises VaecodecError.
+    Returns the path of the page. Raises VaecodecError.
     """
-    data: dict[str, Any] = {"ours": OURS, "colors": COLORS, "shown": SHOWN}
+    data: dict[str, Any] = {"ours": OURS, "colors": COLORS, "pictureFormat": PICTURE_FORMAT}
     if (out / "results.json").exists():
-        data |= _quality(results.read(out / "results.json"))
+        data |= _quality_data(results.read(out / "results.json"))
     if (out / "speed.json").exists():
         data["speed"] = read_json(out / "speed.json")
     if (out / "viewer" / "pictures.json").exists():
-        data["pictures"] = read_json(out / "viewer" / "pictures.json")
-        for picture in data["pictures"]:
-            try:
-                encoded = base64.b64encode((out / "viewer" / picture["file"]).read_bytes()).decode()
-            except OSError as error:
-                raise VaecodecError(
-                    f"{out / 'viewer' / picture['file']}: cannot be read ({error.strerror})"
-                ) from None
-            picture["src"] = f"data:image/webp;base64,{encoded}"
-    page = (PAGE / "page.html").read_text(encoding="utf-8")
-    inline = json.dumps(data, ensure_ascii=False, allow_nan=False).replace(
-        "<", "\\u003c"
-    )  # names must not end the script
+        data["pictures"] = _pictures_data(out / "viewer")
+    inline = json.dumps(data, ensure_ascii=False, allow_nan=False)
     parts = {
         "{{title}}": html.escape(_title(data)),
-        "{{css}}": _part("page.css"),
-        "{{js}}": _part("page.js"),
-        "{{data}}": inline,
+        "{{css}}": _asset("page.css"),
+        "{{js}}": _asset("page.js"),
+        "{{data}}": inline.replace("<", "\\u003c"),  # a name must not end the script element
     }
+    page = _asset("page.html")
     for mark, text in parts.items():
         page = page.replace(mark, text)
     write(out / "index.html", page.encode())
     return out / "index.html"
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file of a report holds. Raises VaecodecError."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise VaecodecError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise VaecodecError(f"{path}: damaged ({error})") from None
-
-
-def _part(name: str) -> str:
-    return (PAGE / name).read_text(encoding="utf-8")
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def _title(data: dict[str, Any]) -> str:
-    return f"{OURS} {data.get('codecs', {}).get(OURS, '')}".strip()
+    version = data.get("codecs", {}).get(OURS, "")
+    return f"{OURS} {version}".strip()
 
 
-def _quality(found: Results) -> dict[str, Any]:
-    """What the page shows of a quality run."""
-    charts = [
-        {
-            "metric": metric,
-            "label": METRICS[metric].label,
-            "version": found.metrics[metric],
-            "lines": [
-                {"label": line.label, "curve": line.curve, "published": line.published}
-                for line in lines_of([("", found)], metric, with_published=True)
-            ],
-        }
-        for metric in found.metrics
-    ]
+def _pictures_data(viewer: Path) -> list[dict[str, Any]]:
+    """Return the rows of pictures.json with the pictures themselves as data URLs."""
+    pictures: list[dict[str, Any]] = read_json(viewer / "pictures.json")
+    for picture in pictures:
+        encoded = base64.b64encode(read_bytes(viewer / picture["file"])).decode()
+        picture["src"] = f"data:image/webp;base64,{encoded}"
+    return pictures
+
+
+def _quality_data(run: Results) -> dict[str, Any]:
+    """Return what the page shows of a quality run."""
+    codecs = run.measured_codecs()
+    counts = {}
+    for codec in codecs:
+        counts[codec] = {metric: len(run.images_of(codec, metric)) for metric in run.metrics}
     return {
-        "images": found.images,
-        "codecs": {name: found.codecs[name] for name in found.curves_of()},
-        "missing": found.missing,
-        "failures": found.failures,
-        "interrupted": found.interrupted,
-        "charts": charts,
-        "rates": found.bd_rates(),
-        "software": found.software,
-        "counts": {
-            codec: {metric: len(found.images_of(codec, metric)) for metric in found.metrics}
-            for codec in found.curves_of()
-        },
-        "perImage": {metric: _per_image(found, metric) for metric in found.metrics},
-        "sources": [{"name": p.name, "source": p.source} for p in curves_for(found.images)],
+        "images": run.images,
+        "codecs": {name: run.codecs[name] for name in codecs},
+        "missing": run.missing,
+        "failures": run.failures,
+        "interrupted": run.interrupted,
+        "charts": [_chart_data(run, metric) for metric in run.metrics],
+        "rates": [rate.as_json() for rate in run.bd_rates()],
+        "software": run.software,
+        "counts": counts,
+        "perImage": {metric: _rates_by_image(run, metric) for metric in run.metrics},
+        "sources": [{"name": p.name, "source": p.source} for p in curves_for(run.images)],
     }
 
 
-def _per_image(found: Results, metric: str) -> dict[str, dict[str, float | None]]:
-    """BD-rate in percent against JPEG on each image alone, by image and codec; None where the curves allow none."""
-    table: dict[str, dict[str, float | None]] = {}
-    by_image: dict[str, Results] = {}
-    for image, size in found.images.items():  # small results, as curves look at all samples
-        samples = [sample for sample in found.samples if sample.image == image]
-        by_image[image] = Results({}, found.metrics, found.codecs, {}, {image: size}, samples)
-    for image, alone in by_image.items():
-        table[image] = {}
-        for codec in found.curves_of():
-            if codec != "JPEG":
+def _chart_data(run: Results, metric: str) -> dict[str, Any]:
+    lines = []
+    for line in lines_of([("", run)], metric, with_published=True):
+        lines.append({"label": line.label, "curve": line.curve, "published": line.published})
+    label = METRICS[metric].label
+    return {"metric": metric, "label": label, "version": run.metrics[metric], "lines": lines}
+
+
+def _rates_by_image(run: Results, metric: str) -> dict[str, dict[str, float | None]]:
+    """Return the BD-rate against JPEG on each image alone, in percent, by image and codec.
+
+    A value is None if the curves do not allow a BD-rate.
+    """
+    table = {}
+    for image, size in run.images.items():
+        # A small object for each image, because curves search all samples.
+        samples = [sample for sample in run.samples if sample.image == image]
+        single = Results({}, run.metrics, run.codecs, {}, {image: size}, samples)
+        reference = single.curve(PER_IMAGE_REFERENCE, metric)
+        rates: dict[str, float | None] = {}
+        for codec in run.measured_codecs():
+            if codec != PER_IMAGE_REFERENCE:
                 try:
-                    table[image][codec] = bd_rate(
-                        alone.curve("JPEG", metric), alone.curve(codec, metric)
-                    )
+                    rates[codec] = bd_rate(reference, single.curve(codec, metric))
                 except ValueError:
-                    table[image][codec] = None
+                    rates[codec] = None
+        table[image] = rates
     return table

@@ -1,7 +1,6 @@
-"""Pictures to look at side by side: vaecodec at a few bit rates, and each peer's file of the nearest size."""
+"""Decoded pictures for the page: vaecodec at a few bit rates, and peers at the same file sizes."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,114 +8,169 @@ import numpy as np
 from PIL import Image
 
 import vaecodec
-from vaecodec.cli.files import complain
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import make_folder
 from vaecodec.metrics import psnr
-from vaecodec_bench.peers import EFFORTS, OURS, Codec, available
-from vaecodec_bench.quality import read_rgb, write
+from vaecodec_bench.console import complain
+from vaecodec_bench.files import read_rgb, write, write_json
+from vaecodec_bench.metrics import MAX_DECIBELS
+from vaecodec_bench.peers import EFFORTS, OURS, Peer, installed_peers
 from vaecodec_bench.results import Results
 
 RATES = (0.25, 0.5, 1.0)  # bits per pixel
-SIDE = 1024  # pixels; of larger pictures the page holds the middle
-SHOWN = f"WebP at quality 90 (of pictures larger than {SIDE} x {SIDE}, the middle)"
-TRIES = 3  # of a peer's quality, on the way to the size wanted
+MAX_SIDE = 1024  # pixels; larger pictures are cropped to their middle
+PICTURE_FORMAT = f"WebP at quality 90 (cropped to the middle {MAX_SIDE} x {MAX_SIDE} if larger)"
+MAX_TRIES = 3  # of a peer's quality, to come close to a file size
+SIZE_TOLERANCE = 0.005
 
 
-def write_pictures(folder: Path, out: Path, found: Results, model: str | None, count: int) -> int:
-    """viewer/*.webp and viewer/pictures.json into `out`, of up to `count` of the images measured, spread over all.
+def write_pictures(folder: Path, out: Path, run: Results, model: str | None, count: int) -> int:
+    """Write viewer/*.webp and viewer/pictures.json into `out`.
 
-    Returns the number of failures, each named on standard error. Raises VaecodecError.
+    Args:
+        folder: The folder of the measured images.
+        out: Folder of the report.
+        run: The results of the quality benchmark.
+        model: Id or folder of vaecodec's model, None for the default one.
+        count: The maximum number of images. They are spread over all measured images.
+
+    Returns:
+        The number of failures, each of which is printed on standard error.
+
+    Raises:
+        VaecodecError: An image or the model cannot be read, or a file cannot be written.
     """
-    images = list(found.images)[:: max(1, len(found.images) // count)][:count] if count else []
-    codecs = available(model)[0]
-    make_folder(out / "viewer")
-    pictures: list[dict[str, Any]] = []
-    failures = 0
-    for name in images:
-        image = read_rgb(folder / name)
+    names: list[str] = []
+    if count:
+        names = list(run.images)[:: max(1, len(run.images) // count)][:count]
+    peers = installed_peers(model)[0]
+    viewer = Viewer(out / "viewer", run, peers, model)
+    make_folder(viewer.folder)
+    for name in names:
+        viewer.add_image(folder / name)
+    write_json(viewer.folder / "pictures.json", viewer.pictures)
+    return viewer.failures
 
-        def keep(
-            codec: str, rate: float, picture: Image.Image, more: dict[str, Any], name: str = name
-        ) -> None:
-            file = f"{len(pictures):03}.webp"
-            write(out / "viewer" / file, _shown(picture))
-            pictures.append({"image": name, "codec": codec, "rate": rate, "file": file} | more)
 
-        size = image.width * image.height
-        keep(
-            "original",
-            0,
-            image,
-            {
-                "width": min(image.width, SIDE),
-                "height": min(image.height, SIDE),
-                "bytes": (folder / name).stat().st_size,
-            },
-        )
+class Viewer:
+    """Collects the pictures of the page.
+
+    Attributes:
+        folder: Where the pictures are written.
+        pictures: The rows of pictures.json.
+        failures: Number of pictures that could not be coded.
+    """
+
+    def __init__(self, folder: Path, run: Results, peers: dict[str, Peer], model: str | None):
+        self.folder = folder
+        self.pictures: list[dict[str, Any]] = []
+        self.failures = 0
+        self._run = run
+        self._peers = peers
+        self._model = model
+
+    def add_image(self, path: Path) -> None:
+        """Add the original and the decoded pictures at each of RATES. Raises VaecodecError."""
+        image = read_rgb(path)
+        width = min(image.width, MAX_SIDE)
+        height = min(image.height, MAX_SIDE)
+        size = path.stat().st_size
+        original = {"width": width, "height": height, "bytes": size}
+        self._add(path.name, "original", 0, image, original)
         for rate in RATES:
-            target = 0
-            for codec in codecs.values():
-                if codec.name != OURS and (codec.name in EFFORTS or not _sizes(found, codec, name)):
-                    continue  # ours with more effort takes minutes; others are compared by speed only, or failed on this image
-                try:
-                    data = (
-                        nearest(codec, image, target, _sizes(found, codec, name))
-                        if target
-                        else ours(image, rate, model)
-                    )
-                    decoded = codec.decode(data, 0)
-                except (
-                    Exception
-                ) as error:  # codecs raise many kinds, and the others can still be shown
-                    complain(f"{name}: {codec.name}", VaecodecError(f"failed ({error})"))
-                    failures += 1
-                    if not target:
-                        break  # without ours there is nothing to compare with
-                    continue
-                target = target or len(data)
-                ratio = min(psnr(np.asarray(image), np.asarray(decoded)), 100)
-                keep(
-                    codec.name,
-                    rate,
-                    decoded,
-                    {"bytes": len(data), "bpp": len(data) * 8 / size, "psnr": ratio},
-                )
-    write(
-        out / "viewer" / "pictures.json",
-        json.dumps(pictures, indent=1, ensure_ascii=False).encode(),
-    )
-    return failures
+            self._add_rate(path.name, image, rate)
+
+    def _add_rate(self, name: str, image: Image.Image, rate: float) -> None:
+        """Add vaecodec's picture, and each peer's with the closest file size."""
+        try:
+            ours = encode_at_rate(image, rate, self._model)
+            decoded = self._peers[OURS].decode(ours, 0)
+        except Exception as error:
+            self._fail(name, OURS, error)
+            return  # there is nothing to compare peers with
+        self._add_decoded(name, image, rate, OURS, ours, decoded)
+        for peer in self._peers.values():
+            sizes = self._sizes(peer, name)
+            # vaecodec with more effort takes minutes. A peer without sizes failed on this image or
+            # is compared only by speed.
+            if peer.name in EFFORTS or not sizes:
+                continue
+            try:
+                data = encode_at_size(peer, image, len(ours), sizes)
+                decoded = peer.decode(data, 0)
+            except Exception as error:  # each library raises its own kinds
+                self._fail(name, peer.name, error)
+                continue
+            self._add_decoded(name, image, rate, peer.name, data, decoded)
+
+    def _add_decoded(
+        self,
+        name: str,
+        image: Image.Image,
+        rate: float,
+        codec: str,
+        data: bytes,
+        decoded: Image.Image,
+    ) -> None:
+        quality = min(psnr(np.asarray(image), np.asarray(decoded)), MAX_DECIBELS)
+        bpp = len(data) * 8 / (image.width * image.height)
+        values = {"bytes": len(data), "bpp": bpp, "psnr": quality}
+        self._add(name, codec, rate, decoded, values)
+
+    def _add(
+        self, name: str, codec: str, rate: float, picture: Image.Image, values: dict[str, Any]
+    ) -> None:
+        file = f"{len(self.pictures):03}.webp"
+        write(self.folder / file, _as_webp(picture))
+        row = {"image": name, "codec": codec, "rate": rate, "file": file}
+        self.pictures.append(row | values)
+
+    def _fail(self, name: str, codec: str, error: Exception) -> None:
+        complain(f"{name}: {codec}", VaecodecError(f"failed ({error})"))
+        self.failures += 1
+
+    def _sizes(self, peer: Peer, image: str) -> dict[float, int]:
+        """Return the measured file sizes of a peer by quality."""
+        sizes = {}
+        for sample in self._run.samples:
+            if sample.codec == peer.name and sample.image == image:
+                sizes[sample.quality] = sample.bytes
+        return sizes
 
 
-def ours(image: Image.Image, rate: float, model: str | None) -> bytes:
-    """vaecodec's file of at most `rate` bits per pixel; its smallest one where none is so small."""
+def encode_at_rate(image: Image.Image, rate: float, model: str | None) -> bytes:
+    """Return vaecodec's file of at most `rate` bits per pixel, or its smallest file."""
     try:
         return vaecodec.encode(image, bpp=rate, model=model)
     except VaecodecError:
         return vaecodec.encode(image, 1, model=model)
 
 
-def nearest(codec: Codec, image: Image.Image, size: int, known: dict[float, int]) -> bytes:
-    """The codec's file nearest to `size` bytes, within its range of qualities. known: bytes by quality, where measured."""
-    tried: dict[float, bytes] = {}
-    for _ in range(TRIES):
-        line = sorted(known.items(), key=lambda item: item[1])
-        quality = float(np.interp(np.log(size), np.log([b for _, b in line]), [q for q, _ in line]))
-        tried[quality] = codec.encode(image, quality, 0)
-        if quality in known or abs(len(tried[quality]) / size - 1) < 0.005:
+def encode_at_size(peer: Peer, image: Image.Image, size: int, known: dict[float, int]) -> bytes:
+    """Return a peer's file whose size is close to `size` bytes.
+
+    known: measured sizes by quality. The search stays within their range of qualities.
+    """
+    sizes = dict(known)
+    files: dict[float, bytes] = {}
+    for _ in range(MAX_TRIES):
+        line = sorted(sizes.items(), key=lambda item: item[1])
+        log_sizes = np.log([bytes_ for _, bytes_ in line])
+        quality = float(np.interp(np.log(size), log_sizes, [quality for quality, _ in line]))
+        files[quality] = peer.encode(image, quality, 0)
+        found_size = len(files[quality])
+        if quality in sizes or abs(found_size / size - 1) < SIZE_TOLERANCE:
             break
-        known[quality] = len(tried[quality])
-    return min(tried.values(), key=lambda data: abs(len(data) - size))
+        sizes[quality] = found_size
+    return min(files.values(), key=lambda data: abs(len(data) - size))
 
 
-def _sizes(found: Results, codec: Codec, image: str) -> dict[float, int]:
-    return {s.quality: s.bytes for s in found.samples if s.codec == codec.name and s.image == image}
-
-
-def _shown(picture: Image.Image) -> bytes:
-    width, height = min(picture.width, SIDE), min(picture.height, SIDE)
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+def _as_webp(picture: Image.Image) -> bytes:
+    """Return the middle of a picture as a WebP file."""
+    width = min(picture.width, MAX_SIDE)
+    height = min(picture.height, MAX_SIDE)
+    left = (picture.width - width) // 2
+    top = (picture.height - height) // 2
     out = io.BytesIO()
     picture.crop((left, top, left + width, top + height)).save(out, "WEBP", quality=90)
     return out.getvalue()

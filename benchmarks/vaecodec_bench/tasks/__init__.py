@@ -1,1 +1,1 @@
-"""Measurements of the tasks beyond coding."""
+"""Measurements of what the networks do beyond coding."""

@@ -1,6 +1,6 @@
-"""Telling photographs from damaged ones: the codec's score against PCA of pixels."""
+"""Tell photographs from damaged ones: the codec's score against a PCA of the pixels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,147 +13,181 @@ from vaecodec.tasks.score import score
 Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
 
-BLOCKS, SIDE = 6, 64  # of a picture, where only parts of it are damaged
+BLOCKS_PER_PICTURE = 6  # where only parts of a picture are damaged
+BLOCK_SIDE = 64  # pixels
 COMPONENTS = 48  # of the 768 samples of a cell
+DONOR_OFFSET = 7  # a picture's donor of foreign blocks comes this many places later
 
 
-def blocks(shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[slice, slice]]:
-    """Squares at random, on the grid of cells."""
-    corners = [
-        [int(rng.integers(0, (length - SIDE) // CELL_Y + 1)) * CELL_Y for length in shape[:2]]
-        for _ in range(BLOCKS)
-    ]
-    return [(slice(y, y + SIDE), slice(x, x + SIDE)) for y, x in corners]
+def block_positions(shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[slice, slice]]:
+    """Choose random blocks on the grid of cells."""
+    positions = []
+    for _ in range(BLOCKS_PER_PICTURE):
+        corner = []
+        for length in shape[:2]:
+            corner.append(int(rng.integers(0, (length - BLOCK_SIDE) // CELL_Y + 1)) * CELL_Y)
+        y, x = corner
+        positions.append((slice(y, y + BLOCK_SIDE), slice(x, x + BLOCK_SIDE)))
+    return positions
 
 
-def noisy(image: Pixels, rng: np.random.Generator, sigma: float = 25) -> Pixels:
+def add_noise(image: Pixels, rng: np.random.Generator, sigma: float = 25) -> Pixels:
+    """Add Gaussian noise with a standard deviation of `sigma` grey levels."""
     return np.clip(np.rint(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
 
 
-def paste(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
-    """Blocks from anywhere in another photograph."""
+def paste_blocks(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
+    """Replace blocks with random parts of another photograph."""
     result = image.copy()
-    for place in blocks(image.shape, rng):
-        y, x = (int(rng.integers(0, length - SIDE + 1)) for length in other.shape[:2])
-        result[place] = other[y : y + SIDE, x : x + SIDE]
+    for position in block_positions(image.shape, rng):
+        y, x = (int(rng.integers(0, length - BLOCK_SIDE + 1)) for length in other.shape[:2])
+        result[position] = other[y : y + BLOCK_SIDE, x : x + BLOCK_SIDE]
     return result
 
 
-def noisy_blocks(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
+def add_noise_to_blocks(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
     result = image.copy()
-    for place in blocks(image.shape, rng):
-        result[place] = noisy(image[place], rng)
+    for position in block_positions(image.shape, rng):
+        result[position] = add_noise(image[position], rng)
     return result
 
 
-def stripes(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
-    """Blocks of fine stripes of random colours."""
+def draw_striped_blocks(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
+    """Replace blocks with fine stripes of random colours."""
     result = image.copy()
-    for place in blocks(image.shape, rng):
-        result[place] = np.resize(rng.integers(0, 256, (3, 3), dtype=np.uint8), (SIDE, 3))
+    for position in block_positions(image.shape, rng):
+        colors = rng.integers(0, 256, (3, 3), dtype=np.uint8)
+        result[position] = np.resize(colors, (BLOCK_SIDE, 3))
     return result
 
 
+def rotate_channels(image: Pixels) -> Pixels:
+    """Turn red, green, blue into green, blue, red."""
+    return image[:, :, [1, 2, 0]]
+
+
+# Each damages a picture, given another picture and a random generator.
 DAMAGES: dict[str, Callable[[Pixels, Pixels, np.random.Generator], Pixels]] = {
-    "noise of 25 grey levels": lambda image, other, rng: noisy(image, rng),
-    "blocks of such noise": noisy_blocks,
-    "blocks of stripes": stripes,
-    "blocks of another photograph": paste,
-    "colours exchanged (red, green, blue to green, blue, red)": lambda image, other, rng: image[
-        :, :, [1, 2, 0]
-    ],
+    "noise of 25 grey levels": lambda image, other, rng: add_noise(image, rng),
+    "blocks of such noise": add_noise_to_blocks,
+    "blocks of stripes": draw_striped_blocks,
+    "blocks of another photograph": paste_blocks,
+    "colour channels rotated": lambda image, other, rng: rotate_channels(image),
     "colours inverted": lambda image, other, rng: np.invert(image),
 }
 
 
-def auroc(normal: Values, odd: Values) -> float:
-    """Probability that an odd one has the larger value, ties counting half (the area under the ROC curve)."""
-    ranks = rankdata(np.concatenate([normal, odd]))[len(normal) :]
-    return float((ranks.sum() - len(odd) * (len(odd) + 1) / 2) / (len(normal) * len(odd)))
+def auroc(normal: Values, anomalous: Values) -> float:
+    """Return the area under the ROC curve.
+
+    This is the probability that an anomalous value is larger than a normal one. Ties count half.
+    """
+    ranks = rankdata(np.concatenate([normal, anomalous]))[len(normal) :]
+    wins = ranks.sum() - len(anomalous) * (len(anomalous) + 1) / 2
+    return float(wins / (len(normal) * len(anomalous)))
 
 
-def patches(image: Pixels) -> Values:
-    """(h, w, 768): the whole cells of a picture."""
+def cell_samples(image: Pixels) -> Values:
+    """Return the samples of each complete cell as an array of shape (h, w, 768)."""
     h, w = (length // CELL_Y for length in image.shape[:2])
-    cut = image[: h * CELL_Y, : w * CELL_Y].astype(np.float64)
-    return cut.reshape(h, CELL_Y, w, CELL_Y, 3).swapaxes(1, 2).reshape(h, w, -1)
+    cropped = image[: h * CELL_Y, : w * CELL_Y].astype(np.float64)
+    return cropped.reshape(h, CELL_Y, w, CELL_Y, 3).swapaxes(1, 2).reshape(h, w, -1)
 
 
 class Pca:
-    """Components of pixels, and their variances; surprise is what they leave, or what a Gaussian of them expects least."""
+    """Principal components of the cells of some pictures, and their variances."""
 
-    def __init__(self, images: list[Pixels]):
-        values = np.concatenate([patches(image).reshape(-1, 3 * CELL_Y**2) for image in images])
+    def __init__(self, images: Sequence[Pixels]):
+        samples = [cell_samples(image).reshape(-1, 3 * CELL_Y**2) for image in images]
+        values = np.concatenate(samples)
         self.mean = values.mean(0)
         variances, basis = np.linalg.eigh(np.cov(values - self.mean, rowvar=False))
-        self.variances, self.basis = variances[-COMPONENTS:], basis[:, -COMPONENTS:]
-        self.rest = variances[:-COMPONENTS].mean()
+        self.variances = variances[-COMPONENTS:]
+        self.basis = basis[:, -COMPONENTS:]
+        self.rest_variance = variances[:-COMPONENTS].mean()
 
     def surprise(self, image: Pixels) -> dict[str, Values]:
-        """(h, w) of each cell."""
-        centred = patches(image) - self.mean
-        coded = centred @ self.basis
-        error = np.square(centred).sum(2) - np.square(coded).sum(2)
-        return {
-            "PCA, error": error,
-            "PCA, likelihood": np.square(coded).dot(1 / self.variances) + error / self.rest,
-        }
+        """Return two measures of surprise for each cell, both of shape (h, w).
+
+        "PCA, error" is the squared error of the reconstruction. "PCA, likelihood" is the negative
+        log-likelihood under a Gaussian, up to constants.
+        """
+        centred = cell_samples(image) - self.mean
+        coefficients = centred @ self.basis
+        error = np.square(centred).sum(2) - np.square(coefficients).sum(2)
+        weighted = np.square(coefficients).dot(1 / self.variances)
+        likelihood = weighted + error / self.rest_variance
+        return {"PCA, error": error, "PCA, likelihood": likelihood}
 
 
-def look(image: Pixels, pca: Pca) -> tuple[dict[str, float], dict[str, Values]]:
-    """What each detector says of a picture and of its cells; larger is odder."""
-    found = score(Picture(image))
-    cells = {
-        "bits": found.bits.astype(np.float64),
-        "unexpected bits": found.excess_bits.astype(np.float64),
-        "error": found.error.astype(np.float64),
+def detect(image: Pixels, pca: Pca) -> dict[str, Values]:
+    """Return the value of each detector for each cell. Larger values are more anomalous."""
+    scores = score(Picture(image))
+    return {
+        "bits": scores.bits.astype(np.float64),
+        "unexpected bits": scores.excess_bits.astype(np.float64),
+        "error": scores.error.astype(np.float64),
         **pca.surprise(image),
     }
-    whole = {name: float(values.mean()) for name, values in cells.items()}
-    return whole, cells
 
 
-def measure(images: list[Pixels]) -> dict[str, dict[str, dict[str, float]]]:
-    """AUROC of each detector for each damage: of pictures, and of cells where only blocks are damaged (a mean over pictures).
+Table = dict[str, dict[str, float]]  # damage -> detector -> AUROC
+ValueLists = dict[str, dict[str, list[float]]]  # damage -> detector -> a value for each picture
 
-    PCA is fitted on the other photographs of the folder, so it has seen nearer relatives than the codec has.
+
+def measure(images: list[Pixels]) -> dict[str, Table]:
+    """Return the AUROC of each detector for each damage.
+
+    "pictures" tells damaged pictures from undamaged ones. "cells" tells damaged cells from others
+    in pictures with damaged blocks, as a mean over the pictures. The PCA is fitted to the other
+    photographs of the folder, so it has seen closer relatives than the codec has.
     """
-    odd = {
-        damage: [
-            DAMAGES[damage](image, images[(i + 7) % len(images)], np.random.default_rng([i, kind]))
-            for i, image in enumerate(images)
-        ]
-        for kind, damage in enumerate(DAMAGES)
-    }
-    whole: dict[str, dict[str, list[float]]] = {}
-    cells: dict[str, dict[str, list[float]]] = {}
+    clean: dict[str, list[float]] = {}
+    pictures: ValueLists = {damage: {} for damage in DAMAGES}
+    cells: ValueLists = {damage: {} for damage in DAMAGES if "blocks" in damage}
     for i, image in enumerate(images):
-        pca = Pca([other for j, other in enumerate(images) if j != i])
-        for damage, shown in (
-            ("", image),
-            *((damage, damaged[i]) for damage, damaged in odd.items()),
-        ):
-            values, maps = look(shown, pca)
-            for detector, value in values.items():
-                whole.setdefault(damage, {}).setdefault(detector, []).append(value)
-            if "blocks" in damage:
-                hit = patches(shown != image).any(2)
-                h, w = hit.shape
-                for detector, of_cells in maps.items():
-                    inner = of_cells[:h, :w]
-                    cells.setdefault(damage, {}).setdefault(detector, []).append(
-                        auroc(inner[~hit], inner[hit])
-                    )
-    clean = whole.pop("")
-    return {
-        "pictures": {
-            damage: {
-                name: auroc(np.array(clean[name]), np.array(found)) for name, found in by.items()
-            }
-            for damage, by in whole.items()
-        },
-        "cells": {
-            damage: {name: float(np.mean(found)) for name, found in by.items()}
-            for damage, by in cells.items()
-        },
-    }
+        pca = Pca(images[:i] + images[i + 1 :])
+        other = images[(i + DONOR_OFFSET) % len(images)]
+        _append_means(clean, detect(image, pca))
+        for kind, (damage, function) in enumerate(DAMAGES.items()):
+            damaged = function(image, other, np.random.default_rng([i, kind]))
+            maps = detect(damaged, pca)
+            _append_means(pictures[damage], maps)
+            if damage in cells:
+                _append_cell_aurocs(cells[damage], maps, damaged != image)
+    return {"pictures": _picture_aurocs(clean, pictures), "cells": _means(cells)}
+
+
+def _append_means(lists: dict[str, list[float]], maps: dict[str, Values]) -> None:
+    for detector, values in maps.items():
+        lists.setdefault(detector, []).append(float(values.mean()))
+
+
+def _append_cell_aurocs(
+    lists: dict[str, list[float]], maps: dict[str, Values], changed: npt.NDArray[np.bool_]
+) -> None:
+    """Append the AUROC of each detector on the cells of one picture.
+
+    changed: (H, W, 3), True where the damage changed a sample.
+    """
+    damaged = cell_samples(changed.astype(np.uint8)).any(2)
+    h, w = damaged.shape
+    for detector, values in maps.items():
+        complete = values[:h, :w]
+        lists.setdefault(detector, []).append(auroc(complete[~damaged], complete[damaged]))
+
+
+def _picture_aurocs(clean: dict[str, list[float]], pictures: ValueLists) -> Table:
+    table: Table = {}
+    for damage, lists in pictures.items():
+        table[damage] = {}
+        for detector, values in lists.items():
+            table[damage][detector] = auroc(np.array(clean[detector]), np.array(values))
+    return table
+
+
+def _means(cells: ValueLists) -> Table:
+    table: Table = {}
+    for damage, lists in cells.items():
+        table[damage] = {detector: float(np.mean(values)) for detector, values in lists.items()}
+    return table

@@ -1,4 +1,4 @@
-"""Restored Kodak pictures against the originals, and against what needs no learning."""
+"""Restored Kodak pictures compared with the originals, and with methods that need no training."""
 
 from pathlib import Path
 from statistics import fmean
@@ -9,38 +9,51 @@ from PIL import Image, ImageFilter
 
 from vaecodec.image.files import read_image, read_picture
 from vaecodec.metrics import psnr
-from vaecodec.tasks.restore import INPUT_CHANNELS, fill_masked, restore
-from vaecodec_bench.tasks.anomalies import noisy
+from vaecodec.tasks.restore import fill_masked, restore
+from vaecodec_bench.tasks.anomalies import add_noise
 
-Pixels = npt.NDArray[np.uint8]
-SIGMA, MISSING, BLOCK = 25, 0.2, 16
+Mask = npt.NDArray[np.bool_]  # (H, W), True where pixels are missing
+
+TASKS = ("denoise", "inpaint", "superres")
+NOISE_SIGMA = 25  # grey levels
+MISSING_SHARE = 0.2
+MISSING_BLOCK_SIDE = 16  # pixels
+MISSING_PIXELS = "inpaint, missing pixels alone"
 
 
-def damaged(task: str, image: Image.Image, seed: int, folder: Path) -> tuple[Path, Path | None]:
-    """Write the damaged picture, and for inpaint the mask, as PNG."""
+def write_damaged(
+    task: str, image: Image.Image, seed: int, folder: Path
+) -> tuple[Path, Path | None]:
+    """Write the damaged picture, and for inpaint the mask, as PNG files and return their paths."""
     rng = np.random.default_rng(seed)
-    path, mask = folder / f"{task}-{seed}.png", None
+    mask_path = None
     if task == "denoise":
-        shown = Image.fromarray(noisy(np.asarray(image), rng, SIGMA))
+        damaged = Image.fromarray(add_noise(np.asarray(image), rng, NOISE_SIGMA))
     elif task == "superres":
-        shown = image.resize((image.width // 2, image.height // 2), Image.Resampling.BICUBIC)
+        half = (image.width // 2, image.height // 2)
+        damaged = image.resize(half, Image.Resampling.BICUBIC)
     else:
-        lost = rng.random((-(-image.height // BLOCK), -(-image.width // BLOCK))) < MISSING
-        missing = np.repeat(np.repeat(lost, BLOCK, 0), BLOCK, 1)[: image.height, : image.width]
-        shown = Image.fromarray(np.where(missing[:, :, None], np.uint8(0), np.asarray(image)))
-        mask = folder / f"mask-{seed}.png"
-        Image.fromarray(missing).save(mask)
-    shown.save(path)
-    return path, mask
+        mask = _random_mask(image.width, image.height, rng)
+        damaged = Image.fromarray(np.where(mask[:, :, None], np.uint8(0), np.asarray(image)))
+        mask_path = folder / f"mask-{seed}.png"
+        Image.fromarray(mask).save(mask_path)
+    path = folder / f"{task}-{seed}.png"
+    damaged.save(path)
+    return path, mask_path
 
 
-def baselines(
-    task: str, image: Image.Image, mask: npt.NDArray[np.bool_] | None
-) -> dict[str, Image.Image]:
-    """The damaged picture by simpler means."""
+def _random_mask(width: int, height: int, rng: np.random.Generator) -> Mask:
+    """Return a mask of blocks, MISSING_SHARE of which are missing."""
+    side = MISSING_BLOCK_SIDE
+    blocks = rng.random((-(-height // side), -(-width // side))) < MISSING_SHARE
+    return np.repeat(np.repeat(blocks, side, 0), side, 1)[:height, :width]
+
+
+def baselines(task: str, image: Image.Image, mask: Mask | None) -> dict[str, Image.Image]:
+    """Restore a damaged picture by simple methods."""
     if task == "denoise":
         return {
-            "as it is": image,
+            "noisy": image,
             "median of 3 x 3": image.filter(ImageFilter.MedianFilter(3)),
             "Gaussian blur, 1 pixel": image.filter(ImageFilter.GaussianBlur(1)),
         }
@@ -48,41 +61,55 @@ def baselines(
         size = (2 * image.width, 2 * image.height)
         filters = Image.Resampling
         return {
-            name: image.resize(size, kind)
-            for name, kind in (
-                ("bilinear", filters.BILINEAR),
-                ("bicubic", filters.BICUBIC),
-                ("Lanczos", filters.LANCZOS),
-            )
+            "bilinear": image.resize(size, filters.BILINEAR),
+            "bicubic": image.resize(size, filters.BICUBIC),
+            "Lanczos": image.resize(size, filters.LANCZOS),
         }
     assert mask is not None
-    return {"black": image, "smooth filling": Image.fromarray(fill_masked(np.asarray(image), mask))}
+    filled = Image.fromarray(fill_masked(np.asarray(image), mask))
+    return {"black": image, "smooth filling": filled}
 
 
 def measure(images: list[Path], folder: Path) -> dict[str, dict[str, float]]:
-    """Mean RGB-PSNR (dB) of each task and way, from real PNG files; of inpaint over the missing pixels as well."""
-    found: dict[str, dict[str, list[float]]] = {}
+    """Return the mean RGB-PSNR in dB of each task and method, from PNG files in `folder`.
+
+    For inpaint there is also a row for the missing pixels alone.
+    """
+    values: dict[str, dict[str, list[float]]] = {}
     for seed, name in enumerate(images):
-        whole = read_image(name).convert("RGB")
-        original = whole.crop((0, 0, whole.width // 2 * 2, whole.height // 2 * 2))
-        for task in INPUT_CHANNELS:
-            path, mask_path = damaged(task, original, seed, folder)
-            mask = None if mask_path is None else np.asarray(Image.open(mask_path).convert("L")) > 0
-            with path.open("rb") as file:
-                picture = read_picture(file, original.width * original.height)
-            restored = restore(task, picture, mask)
-            restored.save(folder / f"{task}-{seed}-restored.png")
-            ways = {
-                **baselines(task, Image.open(path).convert("RGB"), mask),
-                "vaecodec": Image.open(folder / f"{task}-{seed}-restored.png"),
-            }
-            for way, image in ways.items():
-                a, b = np.asarray(original), np.asarray(image)
-                values = {task: psnr(a, b)}
-                if mask is not None:
-                    values["inpaint, missing pixels alone"] = psnr(a[mask][None], b[mask][None])
-                for measured, value in values.items():
-                    found.setdefault(measured, {}).setdefault(way, []).append(value)
-    return {
-        task: {way: fmean(values) for way, values in ways.items()} for task, ways in found.items()
-    }
+        picture = read_image(name).convert("RGB")
+        even_size = (picture.width // 2 * 2, picture.height // 2 * 2)
+        original = picture.crop((0, 0, *even_size))
+        for task in TASKS:
+            for row, psnrs in _measure_task(task, original, seed, folder).items():
+                for method, value in psnrs.items():
+                    values.setdefault(row, {}).setdefault(method, []).append(value)
+    means = {}
+    for row, methods in values.items():
+        means[row] = {method: fmean(psnrs) for method, psnrs in methods.items()}
+    return means
+
+
+def _measure_task(
+    task: str, original: Image.Image, seed: int, folder: Path
+) -> dict[str, dict[str, float]]:
+    """Return the PSNR of each method on one picture, in one or two rows."""
+    path, mask_path = write_damaged(task, original, seed, folder)
+    mask = None
+    if mask_path is not None:
+        mask = np.asarray(Image.open(mask_path).convert("L")) > 0
+    with path.open("rb") as file:
+        picture = read_picture(file, original.width * original.height)
+    restored_path = folder / f"{task}-{seed}-restored.png"
+    restore(task, picture, mask).save(restored_path)
+    pictures = baselines(task, Image.open(path).convert("RGB"), mask)
+    pictures["vaecodec"] = Image.open(restored_path)
+    expected = np.asarray(original)
+    rows: dict[str, dict[str, float]] = {task: {}}
+    for method, image in pictures.items():
+        actual = np.asarray(image)
+        rows[task][method] = psnr(expected, actual)
+        if mask is not None:
+            missing = psnr(expected[mask][None], actual[mask][None])
+            rows.setdefault(MISSING_PIXELS, {})[method] = missing
+    return rows

@@ -7,7 +7,8 @@ from typing import TypeVar
 from vaecodec.coding.tile_pool import TilePool
 from vaecodec.coding.tiling import Grid, grid_of, tile_log2
 from vaecodec.image.box import Box
-from vaecodec.image.picture import ImageSource, Picture, as_picture, check_size
+from vaecodec.image.limits import check_size
+from vaecodec.image.picture import ImageSource, Picture, as_picture
 from vaecodec.model.networks import Networks
 from vaecodec.spec import check_quality
 

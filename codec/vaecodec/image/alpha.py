@@ -5,9 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from vaecodec._arrays import Samples
 from vaecodec.errors import ImageError
 from vaecodec.format.color import Color
-from vaecodec.image.samples import Samples
 
 
 def pack_alpha(alpha: Samples) -> bytes:

@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image
 
+from vaecodec._arrays import Samples
 from vaecodec.format.color import Color
 from vaecodec.image.box import Box
 from vaecodec.image.picture import crop_samples
-from vaecodec.image.samples import Samples
 
 
 def to_samples(values: Samples, color: Color) -> Samples:

@@ -6,11 +6,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from vaecodec._arrays import Samples
 from vaecodec.format.container import strip_exif_prefix
 from vaecodec.image.alpha import add_alpha
+from vaecodec.image.limits import check_size
 from vaecodec.image.metadata import array_upright, read_metadata
 from vaecodec.image.modes import PlainImage
-from vaecodec.image.samples import Samples, check_size
 
 
 def read_deep_png(

@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from vaecodec._arrays import Samples
 from vaecodec.errors import ImageError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS, with_exif_prefix
 from vaecodec.image.deep_png import read_deep_png, write_deep_png
+from vaecodec.image.limits import check_size
 from vaecodec.image.metadata import NAMES
 from vaecodec.image.modes import PlainImage, plain_image
 from vaecodec.image.picture import Picture
-from vaecodec.image.samples import Samples, check_size
 
 ImagePath = str | os.PathLike[str]
 PNG_GREY = 0  # color type

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Transpose
 
+from vaecodec._arrays import Samples
 from vaecodec.format.container import METADATA_NAMES, with_exif_prefix
-from vaecodec.image.samples import Samples
 
 NAMES = tuple(METADATA_NAMES.values())  # icc_profile, exif, xmp
 ORIENTATION = 0x0112

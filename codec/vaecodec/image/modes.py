@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from vaecodec._arrays import Samples
 from vaecodec.errors import ImageError
 from vaecodec.format.color import COLORS
 from vaecodec.image.alpha import add_alpha
 from vaecodec.image.metadata import image_upright, read_metadata
-from vaecodec.image.samples import Samples
 
 COLOR_OF_MODE = {color.pillow_mode: color for color in COLORS if color.pillow_mode}
 CONVERTED_MODES = {

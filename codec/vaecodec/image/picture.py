@@ -7,14 +7,13 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from vaecodec._arrays import Samples
 from vaecodec.errors import ImageError
 from vaecodec.format.color import Color, color_named
 from vaecodec.format.container import MAX_PIXELS
 from vaecodec.image.box import Box
+from vaecodec.image.limits import check_size
 from vaecodec.image.modes import COLOR_OF_MODE, PlainImage, plain_image
-from vaecodec.image.samples import Samples, check_size
-
-__all__ = ["ImageSource", "Picture", "Samples", "as_picture", "check_size", "crop_samples"]
 
 ImageSource = Image.Image | Samples | str | os.PathLike[str] | BinaryIO
 

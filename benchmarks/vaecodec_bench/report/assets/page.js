@@ -3,13 +3,14 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes and children; strings become text. */
+/** Create an HTML element with attributes and children. Strings become text. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
 }
+/** Append an SVG element with attributes and text to a parent. */
 function draw(parent, tag, attributes, text = "") {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -21,23 +22,25 @@ const percent = rate => rate === null || rate === undefined ? "–" : `${rate > 
 const bytes = count => count.toLocaleString("en");
 const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
-// Curves
+// Rate-distortion curves
 const hidden = new Set();
 let metric = 0;
 
-/** Round numbers from low to high, about `wanted` of them. */
+/** Return about `wanted` round numbers from low to high, and the decimals they need. */
 function ticks(low, high, wanted) {
-  const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / wanted;
+  const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find(factor => factor * power >= rough) * power;
-  const found = [];
-  for (let i = Math.ceil(low / step); i * step <= high + step / 1e6; i++) found.push(i * step);
-  return {found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9))};
+  const values = [];
+  for (let i = Math.ceil(low / step); i * step <= high + step / 1e6; i++) values.push(i * step);
+  return {values, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9))};
 }
 const color = number => data.colors[number % data.colors.length];
 const dash = (line, number) => line.published ? ["6 3", "2 2", "8 3 2 3", "4 2"][number % 4] : "none";
 
 function drawChart() {
-  const chart = data.charts[metric], first = chart.lines[0];
+  const chart = data.charts[metric];
+  const first = chart.lines[0];
   const [width, height, left, bottom] = [900, 480, 56, 44];
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -45,16 +48,21 @@ function drawChart() {
   svg.setAttribute("aria-label", `${chart.label} against bits per pixel`);
   $("chart").replaceChildren(svg);
   if (!first) return;
-  const values = first.curve.map(p => p[1]), spread = Math.max(...values) - Math.min(...values) || 1;
-  const low = Math.min(...values) - 0.08 * spread, high = Math.max(...values) + 0.25 * spread;
-  const widest = 1.15 * Math.max(...first.curve.map(p => p[0]));
-  const x = bpp => left + bpp / widest * (width - left - 12), y = value => 12 + (high - value) / (high - low) * (height - bottom - 12);
-  const across = ticks(0, widest, 8), up = ticks(low, high, 8);
-  for (const tick of across.found) {
+  // The axes are limited to the range of the first curve, which is ours.
+  const values = first.curve.map(p => p[1]);
+  const spread = Math.max(...values) - Math.min(...values) || 1;
+  const low = Math.min(...values) - 0.08 * spread;
+  const high = Math.max(...values) + 0.25 * spread;
+  const maxRate = 1.15 * Math.max(...first.curve.map(p => p[0]));
+  const x = bpp => left + bpp / maxRate * (width - left - 12);
+  const y = value => 12 + (high - value) / (high - low) * (height - bottom - 12);
+  const across = ticks(0, maxRate, 8);
+  const up = ticks(low, high, 8);
+  for (const tick of across.values) {
     draw(svg, "line", {class: "grid", x1: x(tick), x2: x(tick), y1: 12, y2: height - bottom});
     draw(svg, "text", {x: x(tick), y: height - bottom + 18, "text-anchor": "middle"}, tick.toFixed(across.digits));
   }
-  for (const tick of up.found) {
+  for (const tick of up.values) {
     draw(svg, "line", {class: "grid", x1: left, x2: width - 12, y1: y(tick), y2: y(tick)});
     draw(svg, "text", {x: left - 8, y: y(tick) + 4, "text-anchor": "end"}, tick.toFixed(up.digits));
   }
@@ -63,7 +71,8 @@ function drawChart() {
   const clip = draw(svg, "clipPath", {id: "inside"});
   draw(clip, "rect", {x: left, y: 12, width: width - left - 12, height: height - bottom - 12});
   const inside = draw(svg, "g", {"clip-path": "url(#inside)"});
-  chart.lines.map((line, number) => [line, number]).reverse().forEach(([line, number]) => { // ours is drawn last
+  // In reverse order, so that our curve is on top.
+  chart.lines.map((line, number) => [line, number]).reverse().forEach(([line, number]) => {
     if (hidden.has(line.label)) return;
     const style = {stroke: color(number), fill: "none", "stroke-width": number ? (line.published ? 1.2 : 1.8) : 3.5,
                    "stroke-dasharray": dash(line, number), class: "curve", "data-codec": line.label};
@@ -98,12 +107,13 @@ function showMetric(number) {
   drawLegend();
   const chart = data.charts[number];
   const used = Object.entries(data.counts).map(([codec, counts]) => [codec, counts[chart.metric]]);
-  const all = Object.keys(data.images).length, fewer = used.filter(([, images]) => images !== all);
-  $("chart-note").textContent = `${chart.label}: ${chart.version}. Each point is a mean over ${count(all, "image")}`
+  const all = Object.keys(data.images).length;
+  const fewer = used.filter(([, images]) => images !== all);
+  $("chart-note").textContent = `${chart.label}: ${chart.version}. Each point is the mean over ${count(all, "image")}`
     + (fewer.length ? ` (${fewer.map(([codec, images]) => `${codec}: ${images}`).join(", ")})` : "") + "."
-    + (chart.metric === "ms-ssim" ? " Drawn as −10 log10(1 − MS-SSIM)." : "")
+    + (chart.metric === "ms-ssim" ? " Plotted as −10 log10(1 − MS-SSIM)." : "")
     + (data.sources.length && chart.metric === "psnr"
-      ? ` Dashed curves are published ones, not measured here: ${data.sources.map(s => `${s.name} (${s.source})`).join("; ")}.` : "");
+      ? ` Dashed curves were published by others and not measured here: ${data.sources.map(s => `${s.name} (${s.source})`).join("; ")}.` : "");
   drawImages(chart);
 }
 
@@ -119,12 +129,12 @@ function drawBd() {
       make("th", {}, chart.label.replace(" (dB)", ""), make("br"), `vs ${anchor}`)), make("th", {}, "images"))),
     make("tbody", {}, ...codecs.map(codec => make("tr", codec === data.ours ? {class: "ours"} : {}, make("td", {}, codec),
       ...columns.map((column, i) => {
-        const found = rate(codec, column);
-        return make("td", {...(found?.rate === best[i] && {class: "best"}), ...(found?.reason && {title: found.reason})},
-                    percent(found?.rate));
+        const row = rate(codec, column);
+        return make("td", {...(row?.rate === best[i] && {class: "best"}), ...(row?.reason && {title: row.reason})},
+                    percent(row?.rate));
       }), make("td", {}, String(Math.max(...Object.values(data.counts[codec]))))))));
-  $("bd-note").textContent = "Piecewise-cubic (pchip) interpolation of the logarithm of the rate over the range of quality that "
-    + "both curves cover, on the pictures that both have.";
+  $("bd-note").textContent = "Computed by piecewise-cubic (pchip) interpolation of the logarithm of the rate, over the range of "
+    + "quality that both curves cover and on the images that both codecs have.";
 }
 
 function drawImages(chart) {
@@ -151,17 +161,21 @@ function picture(codec, rate) {
 }
 
 function showPictures() {
-  const rate = Number($("pick-rate").value), peer = $("pick-peer").value;
-  const ours = picture(data.ours, rate), theirs = peer === "original" ? picture(peer, 0) : picture(peer, rate);
+  const rate = Number($("pick-rate").value);
+  const peer = $("pick-peer").value;
+  const ours = picture(data.ours, rate);
+  const theirs = picture(peer, peer === "original" ? 0 : rate);
   const size = picture("original", 0);
-  for (const [id, shown, name] of [["ours", ours, data.ours], ["theirs", theirs, peer]]) {
-    if (shown) $(id).src = shown.src; else $(id).removeAttribute("src");
+  for (const [id, entry, name] of [["ours", ours, data.ours], ["theirs", theirs, peer]]) {
+    if (entry) $(id).src = entry.src; else $(id).removeAttribute("src");
     $(id).alt = `${$("pick-image").value}, ${name}`;
     Object.assign($(id), {width: size.width, height: size.height});
-    $(`tag-${id}`).textContent = shown ? name : `${name}: no picture`;
+    $(`tag-${id}`).textContent = entry ? name : `${name}: no picture`;
   }
-  const row = (name, shown) => make("tr", {}, make("td", {}, name), make("td", {}, shown ? bytes(shown.bytes) : "–"),
-    make("td", {}, shown?.bpp ? shown.bpp.toFixed(3) : "–"), make("td", {}, shown?.psnr ? `${shown.psnr.toFixed(2)} dB` : "–"));
+  const row = (name, entry) => make("tr", {}, make("td", {}, name),
+    make("td", {}, entry ? bytes(entry.bytes) : "–"),
+    make("td", {}, entry?.bpp ? entry.bpp.toFixed(3) : "–"),
+    make("td", {}, entry?.psnr ? `${entry.psnr.toFixed(2)} dB` : "–"));
   $("sizes").replaceChildren(
     make("thead", {}, make("tr", {}, ...["", "bytes", "bits per pixel", "PSNR"].map(name => make("th", {}, name)))),
     make("tbody", {}, row(data.ours, ours), row(peer, theirs)));
@@ -187,18 +201,21 @@ function setUpViewer() {
   };
   $("stage").addEventListener("pointerdown", event => { $("stage").setPointerCapture(event.pointerId); drag(event); });
   $("stage").addEventListener("pointermove", event => { if (event.buttons) drag(event); });
-  $("viewer-note").textContent = `Sizes and PSNR are those of each codec's own file; each peer's is its file nearest in size to `
-    + `${data.ours}'s, within the qualities that the curves cover. The decoded pictures are on this page as ${data.shown}, which loses a little again.`;
+  $("viewer-note").textContent = "Sizes and PSNR are those of each codec's own file. Of each other codec, the file shown is the one "
+    + `closest in size to ${data.ours}'s, within the measured range of qualities. The decoded pictures are stored in this page as `
+    + `${data.pictureFormat}, which causes a small additional loss.`;
   showPictures();
   moveDivider();
 }
 
 // Speed
 function bars(title, rows) {
-  const longest = Math.max(...rows.map(row => row.value)), shortest = Math.min(...rows.map(row => row.value));
-  const wide = longest / shortest > 50, low = shortest / 2; // then the short ones would be invisible
-  const length = value => wide ? Math.log(value / low) / Math.log(longest / low) : value / longest;
-  return make("div", {}, make("h3", {}, title + (wide ? " (logarithmic scale)" : "")), ...rows.map(({name, value, text}) => {
+  const longest = Math.max(...rows.map(row => row.value));
+  const shortest = Math.min(...rows.map(row => row.value));
+  const logarithmic = longest / shortest > 50; // on a linear scale, short bars would be invisible
+  const low = shortest / 2;
+  const length = value => logarithmic ? Math.log(value / low) / Math.log(longest / low) : value / longest;
+  return make("div", {}, make("h3", {}, title + (logarithmic ? " (logarithmic scale)" : "")), ...rows.map(({name, value, text}) => {
     const bar = make("i");
     bar.style.width = `${70 * length(value)}%`;
     return make("div", {class: name === data.ours ? "bar ours" : "bar"}, make("span", {}, name),
@@ -208,53 +225,56 @@ function bars(title, rows) {
 const times = ratio => `${Number(ratio[1].toPrecision(2))} (${Number(ratio[0].toPrecision(2))}–${Number(ratio[2].toPrecision(2))})`;
 
 function showSpeed(speed) {
-  const both = {encode: "Encode", decode: "Decode"};
-  const rows = (table, way) => Object.entries(table).filter(([, row]) => row[way].ratio)
-    .map(([name, row]) => ({name, value: row[way].ratio[1], text: times(row[way].ratio)}));
-  $("speed-text").textContent = `Time as a multiple of ${data.ours}'s at quality ${speed.warm[data.ours].quality}: the median, and the `
-    + `quartiles in brackets, of rounds in which each codec took its turn. ${speed.machine}, ${count(speed.threads, "thread")}. `
-    + `compressai's networks have untrained weights.`;
-  const parts = Object.entries(both).map(([way, title]) => bars(`${title}, in one running process`, rows(speed.warm, way)));
+  const directions = {encode: "Encode", decode: "Decode"};
+  const rows = (table, direction) => Object.entries(table).filter(([, row]) => row[direction].ratio)
+    .map(([name, row]) => ({name, value: row[direction].ratio[1], text: times(row[direction].ratio)}));
+  $("speed-text").textContent = `Time as a multiple of ${data.ours}'s at quality ${speed.warm[data.ours].quality}: the median of the `
+    + `rounds, with the quartiles in brackets. The codecs take turns in each round. ${speed.machine}, ${count(speed.threads, "thread")}. `
+    + "CompressAI's networks have untrained weights.";
+  const parts = Object.entries(directions).map(([direction, title]) => bars(`${title}, in one running process`, rows(speed.warm, direction)));
   if (speed.processes) {
-    for (const [way, title] of Object.entries(both)) parts.push(bars(`${title}, one process from file to file`, rows(speed.processes, way)));
-    parts.push(bars("Peak memory of that process when decoding, megabytes", Object.entries(speed.processes).map(([name, row]) =>
+    for (const [direction, title] of Object.entries(directions)) parts.push(bars(`${title}, one process from file to file`, rows(speed.processes, direction)));
+    parts.push(bars("Peak memory of the decoding process, in megabytes", Object.entries(speed.processes).map(([name, row]) =>
       ({name, value: row.decode.peak_mb, text: row.decode.peak_mb.toFixed(0)}))));
   }
   $("bars").append(...parts);
   if (speed.growth) $("bars").append(growthTable(speed.growth));
   if (speed.peak) {
-    const k = speed.peak.kmac_per_pixel, all = Object.entries(k).filter(([g]) => g !== "g_a" && g !== "h_a").reduce((s, [, v]) => s + v, 0);
-    const share = s => `${(100 * s[1]).toFixed(0)} %`;
-    $("bars").append(make("p", {}, `Decoding takes ${all.toFixed(1)} kMAC a pixel and reaches ${share(speed.peak.share.decode)} of the `
-      + `matrix-multiply peak of this machine, measured in turn; its synthesis network alone (${k.g_s.toFixed(1)} kMAC a pixel) `
-      + `${share(speed.peak.share.g_s)}.`));
+    const kmac = speed.peak.kmac_per_pixel;
+    const decoder = Object.entries(kmac).filter(([graph]) => graph !== "g_a" && graph !== "h_a");
+    const total = decoder.reduce((sum, [, value]) => sum + value, 0);
+    const share = quartiles => `${(100 * quartiles[1]).toFixed(0)} %`;
+    $("bars").append(make("p", {}, `Decoding takes ${total.toFixed(1)} kMAC per pixel and reaches ${share(speed.peak.share.decode)} of the `
+      + `matrix-multiply peak of this machine, measured in the same run. The synthesis network alone (${kmac.g_s.toFixed(1)} kMAC per `
+      + `pixel) reaches ${share(speed.peak.share.g_s)}.`));
   }
 }
 
 function growthTable(growth) {
-  const names = Object.keys(growth[0].tools), ways = ["encode", "decode"];
-  const middle = list => [...list].sort((a, b) => a - b)[list.length >> 1];
-  const base = Object.fromEntries(ways.map(way => [way, middle(growth[0].tools[data.ours][way].seconds)]));
-  return make("div", {class: "scroll"}, make("h3", {}, "As the picture grows: time of a process, as a multiple of "
-      + `${data.ours}'s on the smallest picture, and its peak memory in megabytes`), make("table", {},
-    make("thead", {}, make("tr", {}, make("th", {}, "megapixels"), ...names.flatMap(name => ways.map(way =>
-      make("th", {}, name.replace(" (python -c, Pillow)", ""), make("br"), way))))),
+  const names = Object.keys(growth[0].tools);
+  const directions = ["encode", "decode"];
+  const median = list => [...list].sort((a, b) => a - b)[list.length >> 1];
+  const base = Object.fromEntries(directions.map(direction => [direction, median(growth[0].tools[data.ours][direction].seconds)]));
+  return make("div", {class: "scroll"}, make("h3", {}, "Growing pictures: time of a process as a multiple of "
+      + `${data.ours}'s on the smallest picture, and its peak memory`), make("table", {},
+    make("thead", {}, make("tr", {}, make("th", {}, "megapixels"), ...names.flatMap(name => directions.map(direction =>
+      make("th", {}, name.replace(" (python -c, Pillow)", ""), make("br"), direction))))),
     make("tbody", {}, ...growth.map(row => make("tr", {}, make("td", {}, row.megapixels.toFixed(1)), ...names.flatMap(name =>
-      ways.map(way => {
-        const cell = row.tools[name]?.[way];
-        return make("td", {}, cell ? `${Number((middle(cell.seconds) / base[way]).toPrecision(2))} · ${cell.peak_mb.toFixed(0)} MB` : "–");
+      directions.map(direction => {
+        const cell = row.tools[name]?.[direction];
+        return make("td", {}, cell ? `${Number((median(cell.seconds) / base[direction]).toPrecision(2))} · ${cell.peak_mb.toFixed(0)} MB` : "–");
       })))))));
 }
 
-// What was measured
+// Codecs and versions
 function showVersions() {
-  const list = {...(data.codecs || data.speed?.codecs || {})};
-  for (const [name, version] of Object.entries(list)) $("versions").append(make("li", {}, `${name}: ${version}`));
+  const versions = data.codecs || data.speed?.codecs || {};
+  for (const [name, version] of Object.entries(versions)) $("versions").append(make("li", {}, `${name}: ${version}`));
   const missing = {...(data.missing || {}), ...(data.speed?.missing || {})};
   const lines = Object.entries(missing).map(([name, reason]) => `${name} was left out: ${reason}.`);
   for (const [codec, image, reason] of data.failures || [])
-    lines.push(codec ? `${image} is missing from ${codec}, which ${reason}.` : `${image} was left out: ${reason}.`);
-  if (data.interrupted) lines.push("The run was interrupted: it holds what was measured until then.");
+    lines.push(codec ? `${codec} has no results for ${image}: ${reason}.` : `${image} was left out: ${reason}.`);
+  if (data.interrupted) lines.push("The run was interrupted. This report shows what was measured before that.");
   for (const line of lines) $("troubles").append(make("p", {class: "warn"}, line));
 }
 
@@ -265,7 +285,7 @@ if (data.charts) {
     button.addEventListener("click", () => showMetric(number));
     $("metrics").append(button);
   });
-  $("summary").textContent = `${count(Object.keys(data.images).length, "image")}; every file was written and read back. `
+  $("summary").textContent = `${count(Object.keys(data.images).length, "image")}; every size and every decoded picture comes from a real file. `
     + Object.entries(data.software).map(([name, version]) => `${name} ${version}`).join(", ") + ".";
   drawBd();
   showMetric(0);

@@ -1,12 +1,6 @@
-"""Arrays of samples."""
-
-from typing import Any
-
-import numpy.typing as npt
+"""The limit on the size of a picture."""
 
 from vaecodec.errors import ImageError
-
-Samples = npt.NDArray[Any]  # uint8 or uint16
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
