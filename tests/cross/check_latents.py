@@ -12,7 +12,7 @@ import vaecodec
 from vaecodec.entropy import backend
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from helpers import GOLDEN, latent_sums  # noqa: E402
+from helpers import GOLDEN, latent_sums
 
 
 def main() -> int:

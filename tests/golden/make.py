@@ -14,7 +14,7 @@ from PIL import Image
 import vaecodec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from helpers import GOLDEN, encode_tiled, kodak_crop, latent_sums  # noqa: E402
+from helpers import GOLDEN, encode_tiled, kodak_crop, latent_sums
 
 
 def sixteen_bits(picture: Image.Image) -> np.ndarray:
