@@ -1,1 +1,1 @@
-"""Checkpoints to model folders: integer networks, probability tables and ONNX graphs."""
+"""Export: turn a checkpoint into a model folder with integer networks, probability tables and ONNX graphs."""

@@ -1,4 +1,4 @@
-"""Writes the networks as ONNX graphs: float ones with float16 weights, integer ones with int16 weights."""
+"""Write the networks as ONNX graphs, float ones with float16 weights and integer ones with int16 weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,8 @@ from torch import nn
 
 from vaecodec.spec import STEPS, group_at
 from vaecodec_train.export.integer import LIMIT, IntegerConv, IntegerModel
-from vaecodec_train.model.autoencoder import GATED_LIMIT, Analysis, Codec, PlainBlock, Synthesis
+from vaecodec_train.model.autoencoder import Analysis, Autoencoder, Synthesis
+from vaecodec_train.model.blocks import GATED_LIMIT, PlainBlock
 
 Array = npt.NDArray[Any]
 MEAN_LIMIT = 2**20
@@ -331,13 +332,13 @@ def context(model: IntegerModel, step: int, m: int, p: int, blocks: int) -> byte
     return g.finish()
 
 
-def all_graphs(model: Codec, integers: IntegerModel) -> dict[str, bytes]:
-    """Every file of a model folder but the tables and the manifest."""
-    c = model.config
+def all_graphs(autoencoder: Autoencoder, integers: IntegerModel) -> dict[str, bytes]:
+    """Return the ONNX files of a model folder except refine.onnx, by name."""
+    c = autoencoder.config
     graphs = {
-        "g_a": analysis(model.g_a),
-        "g_s": synthesis(model.g_s),
-        "h_a": hyper_analysis(model.h_a),
+        "g_a": analysis(autoencoder.g_a),
+        "g_s": synthesis(autoencoder.g_s),
+        "h_a": hyper_analysis(autoencoder.h_a),
         "h_s": hyper_synthesis(integers, c.z, c.p),
     }
     for step in range(1, STEPS):

@@ -1,1 +1,1 @@
-"""The autoencoders of the textbooks on handwritten digits: where a learned codec comes from (docs/FROM_VAE_TO_CODEC.md)."""
+"""Textbook autoencoders of handwritten digits, the ideas behind a learned codec (docs/FROM_VAE_TO_CODEC.md)."""
