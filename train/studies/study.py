@@ -1,8 +1,10 @@
-"""Run the study of docs/TRAINING.md: python train/studies/study.py --data DIR -o OUT [--minutes 3] [ROW...]
+"""Run the study of docs/TRAINING.md.
 
-Each row changes one thing and trains for the same CPU minutes: processor time divided by threads, so that
-other load on the machine matters little. Results are written to OUT/study.json row by row. Rows that are
-already there are not trained again.
+    python train/studies/study.py --data DIR -o OUT [--minutes 3] [ROW...]
+
+Each row changes one thing and trains for the same CPU minutes: processor time divided by threads,
+so that other load on the machine matters little. Results are written to OUT/study.json row by row.
+Rows that are already there are not trained again.
 """
 
 import argparse
@@ -94,7 +96,7 @@ def main() -> None:
 
 
 def row(name: str, results: dict[str, Any]) -> str:
-    """Return a line of the table: iterations, BD-rate against the first row, PSNR at the highest quality."""
+    """Return a line: iterations, BD-rate against the first row, PSNR at the highest quality."""
     base = next(iter(ROWS))
     curve = [tuple(p) for p in results[name]["curve"]]
     rate = (

@@ -1,7 +1,7 @@
 """Measure the training throughput: python train/studies/throughput.py --data DIR
 
-Prints megapixels/s, eager and compiled, in float32 and bf16, as medians over the rounds. The four take turns,
-so that other load on the machine affects them equally.
+Prints megapixels/s, eager and compiled, in float32 and bf16, as medians over the rounds. The four
+take turns, so that other load on the machine affects them equally.
 """
 
 import argparse
@@ -48,9 +48,8 @@ def main() -> None:
     base = statistics.median(seconds["float32, eager"])
     for name, values in seconds.items():
         median = statistics.median(values)
-        print(
-            f"| {name} | {config.batch * config.patch**2 / median / 1e6:.2f} | {base / median:.2f} |"
-        )
+        megapixels = config.batch * config.patch**2 / 1e6
+        print(f"| {name} | {megapixels / median:.2f} | {base / median:.2f} |")
 
 
 if __name__ == "__main__":

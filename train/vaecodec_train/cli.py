@@ -164,8 +164,8 @@ def train(
 ) -> None:
     """Train in the folder `output`.
 
-    The run continues from its checkpoint if `resume`, otherwise it starts from the weights of `start`, or
-    from a new autoencoder.
+    The run continues from its checkpoint if `resume`, otherwise it starts from the weights of
+    `start`, or from a new autoencoder.
     """
     from vaecodec_train.training.dataset import open_dataset
     from vaecodec_train.training.log import Log
@@ -177,7 +177,8 @@ def train(
         raise VaecodecError(f"{output}: cannot be created ({error.strerror})") from None
     if (output / CHECKPOINT).exists() and not resume:
         raise VaecodecError(
-            f"{output}: already holds a run; continue it with `run --resume`, or choose another folder"
+            f"{output}: already holds a run; continue it with `run --resume` "
+            "or choose another folder"
         )
     if resume and not (output / CHECKPOINT).exists():
         raise VaecodecError(f"{output}: holds no run to resume")
@@ -291,7 +292,7 @@ def restore(
 ) -> None:
     """Adapt the synthesis of a model to remove noise, fill holes, or double the resolution.
 
-    Example: vaecodec-train restore denoise train/weights/d02043bc.safetensors --data photos/ -o denoise.onnx
+    Example: vaecodec-train restore denoise runs/1 --data photos/ -o denoise.onnx
     """
     from vaecodec.model import registry
     from vaecodec_train.model.checkpoint import load_autoencoder
@@ -315,7 +316,7 @@ def restore(
 
 
 def check_writable(path: Path, force: bool) -> None:
-    """Raise VaecodecError if `path` exists (unless `force`), or if its folder cannot be written to."""
+    """Raise VaecodecError if `path` exists (unless `force`) or its folder is not writable."""
     if path.exists() and not force:
         raise VaecodecError(
             f"{path}: already exists; overwrite it with --force, or choose another file with -o"

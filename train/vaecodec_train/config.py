@@ -88,7 +88,7 @@ class TrainConfig:
                 )
 
     def learning_rate_factor(self, iteration: int, seconds: float = 0.0) -> float:
-        """Return the factor of the learning rates: rising in the warm-up, then 1, falling in the decay.
+        """Return the factor of the learning rates: it rises, stays at 1, and falls to 0.
 
         Args:
             iteration: iterations done so far.

@@ -36,8 +36,8 @@ class Figures:
 def compare(checkpoint: Path, folder: Path, model: str) -> None:
     """Print a table of means over the images of a folder, for ten qualities.
 
-    The bits of the range coder's words, relative to the estimate, show what quantizing the entropy networks
-    costs.
+    The bits of the range coder's words, relative to the estimate, show what quantizing the entropy
+    networks costs.
 
     Args:
         checkpoint: weights, or the folder of a run.
@@ -45,7 +45,7 @@ def compare(checkpoint: Path, folder: Path, model: str) -> None:
         model: id or folder of the model exported from this checkpoint.
 
     Raises:
-        VaecodecError: the model was not exported from this checkpoint (its range of lambda differs).
+        VaecodecError: the model was not exported from this checkpoint.
     """
     autoencoder, _ = load_autoencoder(checkpoint)
     expected = [autoencoder.config.lambda_min, autoencoder.config.lambda_max]

@@ -1,4 +1,4 @@
-"""Train restorers: the encoder of a codec, with its synthesis adapted to return pictures without the damage."""
+"""Train restorers: the encoder of a codec with a synthesis that removes damage."""
 
 import math
 import time
@@ -37,8 +37,8 @@ Pixels = npt.NDArray[np.uint8]
 class Restorer(nn.Module):
     """Damaged image (B, 3 or, with a mask, 4, H, W) in [0, 1] -> restored image (B, 3, H, W).
 
-    g_a is frozen. The last stage of g_s also reads the damaged pixels, since the latents do not keep all
-    of their detail:
+    g_a is frozen. The last stage of g_s also reads the damaged pixels, since the latents do not
+    keep all of their detail:
 
         x --> g_a --> g_s.unfold --> * gain --> + --> g_s.fine --> g_s.head --> + --> restored
         |                                       ^                               ^
@@ -46,7 +46,8 @@ class Restorer(nn.Module):
                                  +--> to_output --------------------------------+
 
     Args:
-        autoencoder: gives g_a, g_s and the gains of the highest quality. Its g_s is trained in place.
+        autoencoder: gives g_a, g_s and the gains of the highest quality. Its g_s is trained in
+            place.
         channels: channels of the damaged image.
     """
 
@@ -94,10 +95,12 @@ def add_noise(image: Pixels, rng: np.random.Generator, sigma: float | None = Non
 
 
 def cut_holes(image: Pixels, rng: np.random.Generator, share: float | None = None) -> Pixels:
-    """Remove random squares of a grid. Returns (H, W, 4): the image with filled holes, and their mask (255).
+    """Remove random squares of a grid.
 
-    share: share of the squares that are removed. By default random between 0.05 and 0.3, with a randomly
-    shifted grid.
+    Returns (H, W, 4): the image with filled holes, and their mask (255).
+
+    share: share of the squares that are removed. By default random between 0.05 and 0.3, with a
+    randomly shifted grid.
     """
     height, width = image.shape[:2]
     rows = -(-height // HOLE_SIDE)
@@ -112,7 +115,7 @@ def cut_holes(image: Pixels, rng: np.random.Generator, share: float | None = Non
 
 
 def blur(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Halve the image and enlarge it again by Pillow's bicubic filter, as the superres task does."""
+    """Halve the image and enlarge it again with Pillow's bicubic filter, as superres does."""
     picture = Image.fromarray(image)
     half_size = (picture.width // 2, picture.height // 2)
     half = picture.resize(half_size, Image.Resampling.BICUBIC)
@@ -137,7 +140,7 @@ def to_tensor(images: list[Pixels]) -> Tensor:
 
 
 def mean_squared_errors(restored: Tensor, clean: Tensor, damaged: Tensor) -> Tensor:
-    """Return the error of each image (B,); if `damaged` has a mask, that of the missing pixels only."""
+    """Return the error of each image (B,), of the missing pixels only if there is a mask."""
     squares = (restored - clean).square()
     if damaged.shape[1] == 3:
         return squares.mean((1, 2, 3))
@@ -180,8 +183,8 @@ def train_restorer(
         compiled: use torch.compile.
 
     Returns:
-        The restorer and its figures, among them the mean PSNR in dB on the held-out crops, damaged and
-        restored.
+        The restorer and its figures, among them the mean PSNR in dB on the held-out crops, damaged
+        and restored.
     """
     config = TrainConfig(batch=batch, patch=patch, downscale=True, seed=seed)
     restorer = Restorer(autoencoder, HINTS[task]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -252,7 +255,7 @@ def measure(restorer: Restorer, task: str, dataset: Dataset) -> tuple[float, flo
 
 @torch.no_grad()
 def same_encoder(autoencoder: Autoencoder, nets: Networks) -> bool:
-    """Return whether g_a of a loaded model, whose weights are float16, is that of the autoencoder."""
+    """Return whether a loaded model has the g_a of the autoencoder, up to float16 weights."""
     if autoencoder.config.m != nets.m:
         return False
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.float32)
@@ -265,7 +268,8 @@ def same_encoder(autoencoder: Autoencoder, nets: Networks) -> bool:
 def write_restorer(restorer: Restorer, path: Path, model_id: str, figures: dict[str, Any]) -> None:
     """Write the ONNX graph that `vaecodec restore` runs.
 
-    Inputs are y, as g_a gives it at quality 100, and the damaged image. The output is the restored image.
+    Inputs are y, as g_a gives it at quality 100, and the damaged image. The output is the restored
+    image.
 
     Args:
         restorer: a trained restorer.

@@ -1,1 +1,1 @@
-"""Export: turn a checkpoint into a model folder with integer networks, probability tables and ONNX graphs."""
+"""Turn a checkpoint into a model folder: integer networks, tables and ONNX graphs."""

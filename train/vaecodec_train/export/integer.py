@@ -1,11 +1,12 @@
-"""Turn the float entropy networks (h_s, context model) into integer ones that give the same result on every machine.
+"""Turn the entropy networks (h_s, context model) into integer ones.
 
-Every activation is an integer in [-LIMIT, LIMIT] with a real scale per channel, every weight is an integer, and every layer is
+These give the same result on every machine. Every activation is an integer in [-LIMIT, LIMIT] with
+a real scale per channel, every weight is an integer, and every layer is
 
     out = clamp(round_half_even((sum(weight * activation) + bias) / 2^shift), low, high)
 
-The weights of each output channel are as fine as possible while every partial sum stays below 2^24, so that float32, float64
-and int64 agree.
+The weights of each output channel are as fine as possible while every partial sum stays below 2^24,
+so that float32, float64 and int64 agree.
 """
 
 import math
@@ -45,7 +46,10 @@ class IntegerConv:
 
 @dataclass(frozen=True)
 class IntegerModel:
-    """The integer networks and tables that encoder and decoder share. Quality tables have a row per knot."""
+    """The integer networks and tables that encoder and decoder share.
+
+    Quality tables have one row per knot.
+    """
 
     convs: dict[str, IntegerConv]
     y_shift: list[Array]  # per context step, (m,): right shift of y_hat before context_in
@@ -59,7 +63,7 @@ class IntegerModel:
 def input_ranges(
     autoencoder: Autoencoder, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> dict[str, Tensor]:
-    """Measure the largest input magnitude per channel of every convolution in h_s and the context model."""
+    """Measure the largest input magnitude per channel of every entropy convolution."""
     ranges: dict[str, Tensor] = {}
 
     def watch(name: str) -> Any:
@@ -91,7 +95,10 @@ def entropy_convs(autoencoder: Autoencoder) -> dict[str, nn.Conv2d]:
 def integer_conv(
     conv: nn.Conv2d, scale_in: Tensor, scale_out: Tensor, limit: int = LIMIT
 ) -> IntegerConv:
-    """Fold the scales into the weights. Each output channel gets the largest shift that the accumulator allows."""
+    """Fold the scales into the weights.
+
+    Each output channel gets the largest shift that the accumulator allows.
+    """
     w = conv.weight.detach().double()
     w = w * (scale_in.reshape(-1, 1, 1, 1) if conv.groups > 1 else scale_in.reshape(1, -1, 1, 1))
     w = w / scale_out.reshape(-1, 1, 1, 1)
@@ -118,7 +125,7 @@ def integer_conv(
 
 @dataclass(frozen=True)
 class Scales:
-    """The real value of one integer unit of each layer's inputs and outputs, per channel (float64)."""
+    """The real value of one integer unit, per channel of each layer (float64)."""
 
     layers: dict[str, tuple[Tensor, Tensor]]  # by layer name: inputs (I,), outputs (O,)
     y_shift: list[Tensor]  # see IntegerModel
@@ -129,7 +136,7 @@ class Scales:
 def plan(autoencoder: Autoencoder, batches: Iterable[tuple[Tensor, Tensor]]) -> Scales:
     """Choose the scales of all activations.
 
-    autoencoder: in eval mode. batches: pairs of images (B, 3, H, W) and qualities (B,), both in [0, 1], for
+    autoencoder: in eval mode. batches: images (B, 3, H, W) and qualities (B,), both in [0, 1], for
     calibration.
     """
     c = autoencoder.config
@@ -138,7 +145,7 @@ def plan(autoencoder: Autoencoder, batches: Iterable[tuple[Tensor, Tensor]]) -> 
     layers: dict[str, tuple[Tensor, Tensor]] = {}
 
     def scale(*readers: str, writer: str = "", scale_in: Tensor | None = None) -> Tensor:
-        """Return a scale per channel for a tensor that `readers` read and `writer` writes from `scale_in`."""
+        """Return a scale per channel for a tensor that `writer` writes and `readers` read."""
         largest = torch.stack([ranges[n].double() for n in readers]).amax(0)
         scales = largest.clamp_min(1e-9) * MARGIN / LIMIT
         if scale_in is None:

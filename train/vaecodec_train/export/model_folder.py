@@ -1,4 +1,4 @@
-"""Write a model folder for the runtime: ONNX graphs, integer tables and a manifest (docs/FORMAT.md, "The model")."""
+"""Write a model folder: ONNX graphs, tables and a manifest (docs/FORMAT.md, "The model")."""
 
 import dataclasses
 import json
@@ -43,10 +43,10 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
-    """Cut `count` random crops (256, 256, 3) from the images in the folders, each from a different image if there are enough.
+    """Cut `count` random crops (256, 256, 3) from the images in the folders.
 
-    Every second crop is downscaled by a random factor of 0.5 to 1, so that the tables also fit pictures sharper than the
-    images.
+    Each comes from a different image if there are enough.     Every second crop is downscaled by a
+    random factor of 0.5 to 1, so that the tables also fit pictures sharper than the images.
     """
     rng = np.random.default_rng(seed)
     paths = [Path(name) for folder in folders for name in images_in(folder)]
@@ -79,7 +79,7 @@ def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
 
 
 def batches(crops: list[Pixels], size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (images, qualities) for calibration. The qualities cover [0, 1] evenly, ends included."""
+    """Yield (images, qualities) for calibration. Qualities cover [0, 1] evenly, ends included."""
     for i in range(0, len(crops), size):
         part = crops[i : i + size]
         yield (
@@ -98,12 +98,15 @@ def to_frequencies(probability: F64) -> npt.NDArray[np.uint32]:
 
 
 def refit(prior: list[F64], counts: list[F64]) -> list[F64]:
-    """Smooth observed counts with the parametric tables. The ends of a table also stand for everything beyond them."""
+    """Smooth observed counts with the parametric tables.
+
+    The ends of a table also stand for everything beyond them.
+    """
     return [(PRIOR_WEIGHT * p / p.sum() + n) for p, n in zip(prior, counts, strict=True)]
 
 
 def z_prior(autoencoder: Autoencoder) -> list[F64]:
-    """Return the tables of z from the learned factorized prior. They omit at most 2^-20 on each side."""
+    """Return the tables of z from the learned prior. They omit at most 2^-20 on each side."""
     tables = []
     with torch.no_grad():
         median = autoencoder.prior_z._get_medians().reshape(-1, 1, 1)
@@ -137,7 +140,10 @@ class Counter(Coder):
 
 @torch.no_grad()
 def linear_synthesis(autoencoder: Autoencoder, crops: list[Pixels]) -> npt.NDArray[np.float16]:
-    """Fit the matrix (8, 8, 3, m + 1) that maps y, without its gain, to pictures of g_s at half size (least squares)."""
+    """Fit the matrix (8, 8, 3, m + 1) that maps y without its gain to half-size pictures of g_s.
+
+    It is the least-squares solution.
+    """
     m = autoencoder.config.m
     square, product = (
         torch.zeros(m + 1, m + 1, dtype=torch.double),
@@ -225,9 +231,11 @@ def export(
     figures: dict[str, object],
     qat_iterations: int = 0,
 ) -> Path:
-    """Quantize on `crops`, refit the probability tables on them, and write `out`/<model id>/. Returns that folder.
+    """Export an autoencoder. Returns the new folder, `out`/<model id>.
 
-    qat_iterations: iterations of quantization-aware training in between, which change `autoencoder`.
+    crops: for quantizing and for refitting the probability tables.
+    qat_iterations: iterations of quantization-aware training in between, which change
+    `autoencoder`.
     """
     if len(crops) < 8:
         raise VaecodecError(

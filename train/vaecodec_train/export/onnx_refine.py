@@ -1,7 +1,8 @@
-"""refine.onnx: the gradient of a picture's rate and distortion with respect to y, for encoders that have time.
+"""Write refine.onnx: the gradient of rate and distortion with respect to y.
 
-The encoder moves y along it and anneals the rounding, as Yang et al. 2020 do ("Improving inference for neural image
-compression"). It decides only what is sent, so all of it is in float, and z stays as h_a gave it.
+A slow encoder moves y along the gradient and anneals the rounding, like Yang et al. 2020
+("Improving inference for neural image compression"). Only the encoder uses the graph, so it is in
+float. z stays as h_a gave it.
 """
 
 import math
@@ -21,7 +22,10 @@ MIN_LIKELIHOOD = 1e-7  # the same bound as in training
 
 
 class Tape(Graph):
-    """A graph whose operations note how gradients pass through them; only what depends on `variable` has any."""
+    """A graph whose operations record how to compute gradients.
+
+    Only tensors that depend on a `variable` have gradients.
+    """
 
     def __init__(self, name: str):
         super().__init__(name)
@@ -105,7 +109,7 @@ class Tape(Graph):
         return self.note(out, {x: lambda g: self.op("Mul", g, slope(x, out))})
 
     def linear(self, x: str, conv: nn.Conv2d) -> str:
-        """A 1x1 or a depthwise 3x3 convolution; the gradient's weights are made of the same stored ones."""
+        """Add a 1x1 or depthwise 3x3 convolution, whose gradient uses the same stored weights."""
         assert conv.bias is not None
         weight = self.op(
             "Cast",
@@ -171,7 +175,10 @@ def block(t: Tape, x: str, layers: Any) -> str:
 
 
 def relaxed(t: Tape, r: str, noise: str, tau: str) -> str:
-    """A number between the integers around r: near the nearer one for a small tau, with noise of a logistic distribution."""
+    """Return a number between the two integers around r.
+
+    For a small tau it is close to the nearer one. The noise has a logistic distribution.
+    """
     below = t.op("Floor", r)
     d = t.bound(t.sub(r, below), 1e-4, 1 - 1e-4)
     rest = t.sub(t.number(1), d)
@@ -181,7 +188,10 @@ def relaxed(t: Tape, r: str, noise: str, tau: str) -> str:
 
 
 def likelihood(t: Tape, k: str, log_scale: str) -> str:
-    """Of k, at least MIN_LIKELIHOOD, under a Gaussian of mean 0 that is integrated over [k - 1/2, k + 1/2]."""
+    """Return the likelihood of k, at least MIN_LIKELIHOOD.
+
+    It is the integral of a Gaussian of mean 0 over [k - 1/2, k + 1/2].
+    """
     soft = t.log(t.plus(t.exp(t.bound(t.plus(log_scale, -LOG_SCALE_MIN), -60, 60)), 1))
     per_scale = t.exp(t.times(t.bound(t.plus(soft, LOG_SCALE_MIN), -60, LOG_SCALE_MAX), -1))
     upper, lower = (
@@ -192,10 +202,22 @@ def likelihood(t: Tape, k: str, log_scale: str) -> str:
 
 
 def gradient_graph(autoencoder: Autoencoder) -> bytes:
-    """refine.onnx. Inputs: cells (1, 192, 2h, 2w), the picture of 0 to 1 less 1/2, as pixel_unshuffle by 8 has it; y and noise
-    (1, m, h, w); z (1, channels, h/4, w/4), quantized; masks (4, m, h, w), 1 where each step codes; anchors (1, n), the weights
-    of the quality tables' rows; tau and weight, lambda 255^2 (1,). Outputs: gradient (1, m, h, w), in bits; bits and error
-    (1,), the squared error summed over all samples."""
+    """Return refine.onnx.
+
+    Inputs:
+        cells: (1, 192, 2h, 2w), the picture in [0, 1] minus 1/2, after pixel_unshuffle by 8.
+        y, noise: (1, m, h, w).
+        z: (1, channels, h/4, w/4), quantized.
+        masks: (4, m, h, w), 1 where each step codes.
+        anchors: (1, n), the weights of the rows (knots) of the quality tables.
+        tau: (1,).
+        weight: (1,), lambda * 255^2.
+
+    Outputs:
+        gradient: (1, m, h, w), in bits.
+        bits: a scalar.
+        error: a scalar, the squared error summed over all samples.
+    """
     c, t = autoencoder.config, Tape("refine")
     kind = TensorProto.FLOAT
     cells = t.input("cells", kind, [1, 192, "H", "W"])

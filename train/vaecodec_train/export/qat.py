@@ -1,7 +1,7 @@
 """Quantization-aware training of the entropy networks before export.
 
-Forward passes use rounded weights and activations (integer.py), backward passes the gradient of the identity. g_a and h_a
-do not change, so neither do the latents, and only the rate is trained.
+Forward passes use rounded weights and activations (integer.py), backward passes the gradient of the
+identity. g_a and h_a do not change, so neither do the latents, and only the rate is trained.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,10 @@ def rounded(x: Tensor, scale: Tensor, limit: float) -> Tensor:
 
 
 def fake_quantize(autoencoder: Autoencoder, scales: Scales) -> list[Any]:
-    """Put weights, biases and activations of h_s and the context model on their integer grids. Returns the hooks."""
+    """Put weights, biases and activations of the entropy networks on their integer grids.
+
+    Returns the hooks.
+    """
     hooks = []
     for name, conv in entropy_convs(autoencoder).items():
         scale_in, scale_out = scales.layers[name]
@@ -86,7 +89,9 @@ def train_entropy(
     count: int,
     lr: float = 2e-5,
 ) -> None:
-    """Run `count` iterations of Adam on the mean logarithm of the estimated rate, then remove the fake quantization.
+    """Train the entropy networks under fake quantization, then remove the quantization.
+
+    The loss is the mean logarithm of the estimated rate, minimised by `count` iterations of Adam.
 
     batches: (images (B, 3, H, W) in [0, 1], qualities (B,) in [0, 1]).
     """

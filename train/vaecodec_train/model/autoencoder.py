@@ -1,8 +1,8 @@
-"""The network: analysis g_a, synthesis g_s, hyperprior h_a and h_s, and a context model in four steps.
+"""The network: analysis g_a, synthesis g_s, hyperprior h_a and h_s, four-step context model.
 
-Variable rate uses gain units (Cui et al. 2021, "Asymmetric gained deep image compression"). The hyperprior
-follows Ballé et al. 2018 and Minnen et al. 2018. The interleaved context steps follow He et al. 2022 (ELIC)
-and Li et al. 2023 (DCVC-DC).
+Variable rate uses gain units (Cui et al. 2021, "Asymmetric gained deep image compression"). The
+hyperprior follows Ballé et al. 2018 and Minnen et al. 2018. The interleaved context steps follow He
+et al. 2022 (ELIC) and Li et al. 2023 (DCVC-DC).
 """
 
 import math
@@ -23,9 +23,10 @@ LOG_SCALE_MAX = math.log(128.0)
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Widths, depths and the range of lambda (in CompressAI's unit: loss = R + lambda * 255^2 * MSE).
+    """Widths, depths and the range of lambda.
 
-    The field names are stored in checkpoints and configuration files.
+    Lambda has CompressAI's unit: loss = R + lambda * 255^2 * MSE, with R in bits per pixel. The
+    field names are stored in checkpoints and configuration files.
     """
 
     n: int = 128  # channels at 1/8 resolution
@@ -150,9 +151,10 @@ class Autoencoder(nn.Module):
         h_a:  1x1 (m -> z), block, down, block, down
         h_s:  up, block, up (z -> p), block
 
-    Each context step codes a quarter of y: at each position of a 2x2 cell one of the four groups of m/4
-    channels, so that after four steps every position has every group (`vaecodec.spec.group_at`). Step 0
-    reads p alone. The others also read what the earlier steps decoded:
+    Each context step codes a quarter of y: at each position of a 2x2 cell one of the four groups of
+    m/4 channels, so that after four steps every position has every group
+    (`vaecodec.spec.group_at`). Step 0 reads p alone. The others also read what the earlier steps
+    decoded:
 
         step 0        p --> prior_head ------------------------------------> mean, log_scale (2m)
 
@@ -165,9 +167,10 @@ class Autoencoder(nn.Module):
         k      = round(y - mean)             bits of k: a Gaussian with mean 0 and this scale,
         y_hat += k + mean                    integrated over [k - 1/2, k + 1/2]
 
-    A quality table has `config.anchors` knots (rows), spaced evenly in the logarithm of lambda. For a
-    quality q in [0, 1] the rows are interpolated linearly. There are five tables: log_gain_a (n channels),
-    log_gain_s (n), log_gain_y (m), bias_h (p) and bias_scale (m, added to the log-scales).
+    A quality table has `config.anchors` knots (rows), spaced evenly in the logarithm of lambda. For
+    a quality q in [0, 1] the rows are interpolated linearly. There are five tables: log_gain_a (n
+    channels), log_gain_s (n), log_gain_y (m), bias_h (p) and bias_scale (m, added to the
+    log-scales).
     """
 
     def __init__(self, config: ModelConfig | None = None):
@@ -186,7 +189,7 @@ class Autoencoder(nn.Module):
         self.prior_z = EntropyBottleneck(c.z, init_scale=4)
         self.log_gain_a = nn.Parameter(torch.zeros(c.anchors, c.n))
         self.log_gain_s = nn.Parameter(torch.zeros(c.anchors, c.n))
-        # Distortion falls with the square of the gain, so the best gain grows with the root of lambda.
+        # Distortion falls with the square of the gain: the best gain grows with lambda^(1/2).
         gain = 0.406 + 0.5 * torch.linspace(
             math.log(c.lambda_min / 0.0009), math.log(c.lambda_max / 0.0009), c.anchors
         )
@@ -267,8 +270,8 @@ class Autoencoder(nn.Module):
         Args:
             x: (B, 3, H, W) in [0, 1], H and W multiples of 64.
             q: (B,) qualities in [0, 1].
-            noise: for training, uniform in [-1/2, 1/2], with the shapes of y and z. It replaces rounding
-                in the estimate of the rate.
+            noise: for training, uniform in [-1/2, 1/2], with the shapes of y and z. It replaces
+                rounding in the estimate of the rate.
         """
         y, gain = self.latent(x, q)
         y_hat, bits_y, bits_z = self.code_latent(y, q, noise)
@@ -278,7 +281,7 @@ class Autoencoder(nn.Module):
 
 
 def context_network(c: ModelConfig) -> nn.Sequential:
-    """Return the network of one context step: (B, 2p, h, w) -> means and log-scales (B, 2m, h, w)."""
+    """Return the network of a context step: (B, 2p, h, w) -> mean and log-scale (B, 2m, h, w)."""
     return nn.Sequential(
         Conv1x1(2 * c.p, c.p),
         *[PlainBlock(c.p) for _ in range(c.context_blocks)],

@@ -1,6 +1,7 @@
 """Start a larger autoencoder from the weights of a smaller one.
 
-It may have more latent channels, a bypass, more blocks in the context model, and a wider range of lambda.
+It may have more latent channels, a bypass, more blocks in the context model, and a wider range of
+lambda.
 """
 
 import dataclasses
@@ -15,8 +16,8 @@ from vaecodec.spec import STEPS
 from vaecodec_train.model.autoencoder import Autoencoder, ModelConfig
 from vaecodec_train.model.checkpoint import UNUSED_BUFFERS
 
-# Factor for the weights of new connections: so small that the larger network first computes what the
-# smaller one did.
+# Factor for the weights of new connections: so small that the larger network first computes what
+# the smaller one did.
 NEW_WEIGHT_FACTOR = 0.02
 NEW_LOG_SCALE = -2.0  # new channels cost almost no bits until training makes use of them
 GROWING_FIELDS = ("m", "bypass", "context_blocks", "anchors", "lambda_min", "lambda_max")
@@ -33,7 +34,8 @@ def new_positions(old: int, new: int) -> list[int]:
 def resample_table(table: Tensor, old: ModelConfig, new: ModelConfig, extrapolate: bool) -> Tensor:
     """Resample a quality table (knots, C) for another range of lambda.
 
-    Beyond the old range the table continues with its last slope if `extrapolate`, else with its last row.
+    Beyond the old range the table continues with its last slope if `extrapolate`, else with its
+    last row.
     """
     log_lambda = torch.linspace(math.log(new.lambda_min), math.log(new.lambda_max), new.anchors)
     spacing = (math.log(old.lambda_max) - math.log(old.lambda_min)) / (old.anchors - 1)
@@ -49,7 +51,7 @@ def grow(old: Autoencoder, config: ModelConfig) -> Autoencoder:
     """Return an autoencoder of `config` that codes like `old` at every lambda that both have.
 
     Raises:
-        VaecodecError: `config` differs from that of `old` in more than `GROWING_FIELDS`, or shrinks something.
+        VaecodecError: `config` changes other fields than `GROWING_FIELDS`, or shrinks one.
     """
     check_growth(old.config, config)
     new = Autoencoder(config)
@@ -74,14 +76,18 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
 
 
 def copy_weights(old: Autoencoder, new: Autoencoder, channels: Tensor) -> None:
-    """Copy all weights of `old` to their places in `new`. channels: new indices of the old latent channels."""
+    """Copy all weights of `old` to their places in `new`.
+
+    channels: new indices of the old latent channels.
+    """
     m = new.config.m
     head_rows = torch.cat([channels, channels + m])  # means, then log-scales
     new_channels = torch.tensor(np.setdiff1d(np.arange(m), channels.numpy()))
     # The last layer of each context network moves behind the new blocks.
+    old_last = old.config.context_blocks + 1
+    new_last = new.config.context_blocks + 1
     renamed_layers = {
-        f"context.{s}.{old.config.context_blocks + 1}": f"context.{s}.{new.config.context_blocks + 1}"
-        for s in range(STEPS - 1)
+        f"context.{s}.{old_last}": f"context.{s}.{new_last}" for s in range(STEPS - 1)
     }
     heads = ["prior_head", *renamed_layers]
     reading_y = ["g_s.stem.weight", "h_a.0.weight"]
@@ -115,7 +121,7 @@ def copy_weights(old: Autoencoder, new: Autoencoder, channels: Tensor) -> None:
 
 
 def silence_new_blocks(new: Autoencoder, old_blocks: int) -> None:
-    """Scale down the residual branches of those context blocks that the old network did not have."""
+    """Scale down the residual branches of new context blocks."""
     for name, value in new.named_parameters():
         part, _, number, layer, kind = (name + "....").split(".")[:5]
         if part == "context" and layer in ("mix_out", "project") and int(number) > old_blocks:

@@ -10,7 +10,10 @@ from vaecodec_train.training.dataset import Pixels
 
 
 def principal_components(x: Tensor) -> Tensor:
-    """Return the principal components of x (B, c, h, w) as orthonormal rows (c, c), largest variance first."""
+    """Return the principal components of x (B, c, h, w).
+
+    They are orthonormal rows (c, c), largest variance first.
+    """
     v = x.permute(1, 0, 2, 3).flatten(1)
     _, vectors = torch.linalg.eigh((v @ v.T / v.shape[1]).double())
     rows: Tensor = vectors.flip(1).T.float()
@@ -21,8 +24,8 @@ def principal_components(x: Tensor) -> Tensor:
 def klt_start(autoencoder: Autoencoder, crops: list[Pixels]) -> None:
     """Initialise g_a and g_s by PCA, and the log-scales of y by measurement.
 
-    g_a becomes a PCA of 8x8 patches followed by one of 16x16 patches, g_s its transpose. Residual branches
-    stay near zero.
+    g_a becomes a PCA of 8x8 patches followed by one of 16x16 patches, g_s its transpose. Residual
+    branches stay near zero.
 
     Args:
         autoencoder: changed in place.

@@ -45,8 +45,8 @@ def open_dataset(
 ) -> Dataset:
     """Open the images in some folders.
 
-    The cache is rebuilt if the name, size or modification time of a file changed. A file that cannot be
-    read is skipped, with a warning on standard error.
+    The cache is rebuilt if the name, size or modification time of a file changed. A file that
+    cannot be read is skipped, with a warning on standard error.
 
     Args:
         folders: folders of image files.

@@ -1,4 +1,4 @@
-"""The records of a run: a line on the terminal, log.jsonl, and plots of the loss and of the held-out curves."""
+"""The log of a run: a line on the terminal, log.jsonl, and plots."""
 
 import json
 import time
@@ -27,8 +27,8 @@ def estimated_curve(
     """Measure the rate-distortion curve on some crops.
 
     Returns:
-        A pair for each quality, each a mean over the crops: estimated bits per pixel, and the PSNR in dB
-        of pixels rounded to 8 bits.
+        A pair for each quality, each a mean over the crops: estimated bits per pixel, and PSNR in
+        dB of pixels rounded to 8 bits.
     """
     points = []
     for q in qualities:
@@ -130,7 +130,7 @@ class Log:
             self.console.print(line)
 
     def held_out_curve(self, number: int, autoencoder: Autoencoder, crops: list[Pixels]) -> None:
-        """Measure and record the curve of the averaged weights on held-out crops, and draw the plots."""
+        """Measure and record the curve on held-out crops, and draw the plots."""
         points = estimated_curve(autoencoder, crops)
         self.append_record({"step": number, "held_out": points})
         if not self.silent:

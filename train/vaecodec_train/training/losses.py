@@ -24,7 +24,9 @@ def rate_distortion(
     noise: tuple[Tensor, Tensor],
     metric: str,
 ) -> Losses:
-    """Return the mean of log(R + lambda D) over the batch. The logarithm gives every rate the same weight.
+    """Return the mean of log(R + lambda D) over the batch.
+
+    The logarithm gives every rate the same weight.
 
     Args:
         forward: `autoencoder`, possibly compiled or distributed.

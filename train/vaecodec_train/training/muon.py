@@ -18,8 +18,8 @@ NEWTON_SCHULZ_ITERATIONS = 5
 def newton_schulz(x: Tensor) -> Tensor:
     """Orthogonalise matrices: return those nearest to x whose singular values are about 1.
 
-    The iterations run on the smaller Gram matrix, and their product is applied once. For matrices with
-    sides 1 : 4 this halves the multiplications.
+    The iterations run on the smaller Gram matrix, and their product is applied once. For matrices
+    with sides 1 : 4 this halves the multiplications.
 
     Args:
         x: (count, rows, columns), float32.

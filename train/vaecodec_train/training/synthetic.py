@@ -1,4 +1,4 @@
-"""Synthetic pictures: dithers, stripes, pixel art, noise and text, which photographs do not teach."""
+"""Synthetic pictures, for what photographs do not teach: dithers, stripes, noise, text."""
 
 import string
 from collections.abc import Callable

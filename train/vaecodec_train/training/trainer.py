@@ -1,4 +1,4 @@
-"""The training loop: batches, updates, averaged weights, checkpoints, and exact resumption after interruptions."""
+"""The training loop: updates, averaged weights, checkpoints that resume exactly."""
 
 import dataclasses
 import os
@@ -43,8 +43,8 @@ def native_bf16() -> bool:
 class Trainer:
     """One training run in a folder.
 
-    Under torchrun several processes share each batch; `rank` and `world` are then torchrun's, otherwise
-    0 and 1.
+    Under torchrun several processes share each batch; `rank` and `world` are then torchrun's,
+    otherwise 0 and 1.
 
     Args:
         config: settings of the run.
@@ -174,7 +174,7 @@ class Trainer:
         torch._foreach_lerp_(self.ema, parameters, weight)
 
     def averaged(self) -> Autoencoder:
-        """Return a copy of the autoencoder with the averaged weights, for measuring and for export."""
+        """Return a copy with the averaged weights, for measuring and for export."""
         copy = Autoencoder(self.config.model)
         copy.load_state_dict({k: v.cpu() for k, v in self.autoencoder.state_dict().items()})
         with torch.no_grad():
@@ -233,7 +233,9 @@ class Trainer:
         return bool(flag.item() > 0)
 
     def roll_back(self, log: Log) -> None:
-        """After a loss that is not a number, return to the last checkpoint with half the learning rate.
+        """Return to the last checkpoint, with half the learning rate.
+
+        Called after a loss that is not a number.
 
         Raises:
             VaecodecError: there is no checkpoint, or this is the tenth time.
@@ -290,7 +292,7 @@ class Trainer:
         """Continue from the checkpoint in this run's folder.
 
         Raises:
-            VaecodecError: the checkpoint is damaged, or was made by another program or with other settings.
+            VaecodecError: the checkpoint is damaged, or was made with other settings.
         """
         path = self.folder / CHECKPOINT
         state = read_checkpoint(path)

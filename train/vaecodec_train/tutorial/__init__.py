@@ -1,1 +1,1 @@
-"""Textbook autoencoders of handwritten digits, the ideas behind a learned codec (docs/FROM_VAE_TO_CODEC.md)."""
+"""Textbook autoencoders of digits, for docs/FROM_VAE_TO_CODEC.md."""

@@ -1,4 +1,4 @@
-"""The `vaecodec-train tutorial` commands: train the small autoencoders of digits and compare them."""
+"""The `vaecodec-train tutorial` commands: small autoencoders of digits and comparisons."""
 
 import json
 from pathlib import Path

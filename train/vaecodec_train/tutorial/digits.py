@@ -49,7 +49,7 @@ def load_digits(folder: Path) -> Digits:
 
 
 def _read_idx(path: Path, dimensions: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    """Read an idx file of bytes, compressed or not. MNIST's web page describes the format at its end."""
+    """Read an idx file of bytes, compressed or not. MNIST's web page describes the format."""
     packed = path.with_name(path.name + ".gz")
     try:
         data = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()

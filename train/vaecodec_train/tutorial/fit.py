@@ -35,7 +35,8 @@ def fit(
         losses: a method of the model.
         images: (n, 1, 28, 28) in [0, 1].
         epochs: number of passes over the images.
-        log: file to append the mean losses of each epoch to; they are also printed. By default neither.
+        log: file to append the mean losses of each epoch to. They are also printed. By default
+            neither is done.
         seed: of the order of the images.
         names: names of the two parts of the loss, for the log.
     """

@@ -1,8 +1,9 @@
 """Measure how much generated digits look like real ones, by the Fréchet distance.
 
-Heusel et al. 2017 compute it from the features of an ImageNet network, which has never seen digits. Here the
-features are those of a small classifier trained on digits. Measuring the classifier's confidence and the
-balance of the classes would be cheaper, but would not notice a generator that repeats itself.
+Heusel et al. 2017 compute it from the features of an ImageNet network, which has never seen digits.
+Here the features are those of a small classifier trained on digits. Measuring the classifier's
+confidence and the balance of the classes would be cheaper, but would not notice a generator that
+repeats itself.
 """
 
 import numpy as np
@@ -16,7 +17,10 @@ from vaecodec_train.tutorial.fit import BATCH
 
 
 class Classifier(nn.Module):
-    """Images (B, 1, 28, 28) in [0, 1] -> logits (B, 10); `features` are the 64 values before the last layer."""
+    """Images (B, 1, 28, 28) in [0, 1] -> logits (B, 10).
+
+    `features` are the 64 values before the last layer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +71,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 class Judge:
-    """A classifier trained on the training digits, with the statistics of its features on the test digits."""
+    """A classifier of digits, and the statistics of its features on the test digits."""
 
     def __init__(self, digits: Digits, seed: int = 0):
         torch.manual_seed(seed)
@@ -84,9 +88,9 @@ class Judge:
         return features.mean(0), np.cov(features, rowvar=False)
 
     def distance(self, images: Tensor) -> float:
-        """Return the Fréchet distance between the test digits and `images`, of which there should be thousands.
+        """Return the Fréchet distance between the test digits and `images`.
 
-        0 is the best value.
+        0 is the best value. There should be thousands of images.
         """
         a, cov_a = self.real
         b, cov_b = self.moments(images)

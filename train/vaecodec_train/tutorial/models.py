@@ -1,4 +1,4 @@
-"""Three small autoencoders of digits: fully connected, variational, and convolutional variational."""
+"""Three small autoencoders of digits: fully connected, variational, and convolutional."""
 
 from itertools import pairwise
 
@@ -21,8 +21,8 @@ def dense_layers(*widths: int) -> list[nn.Module]:
 class DigitAutoencoder(nn.Module):
     """A fully connected autoencoder, 784-256-64-256-784, that minimises the squared error.
 
-    Images are (B, 1, 28, 28) in [0, 1], latents (B, latent). `decode` returns logits, whose sigmoid is the
-    image. The variational models derive from this class.
+    Images are (B, 1, 28, 28) in [0, 1], latents (B, latent). `decode` returns logits, whose sigmoid
+    is the image. The variational models derive from this class.
     """
 
     variational = False
@@ -61,10 +61,10 @@ class DigitAutoencoder(nn.Module):
     def losses(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return reconstruction loss and KL divergence of each image (B,).
 
-        Variational models (Kingma and Welling 2014) use the binary cross-entropy and the divergence from
-        N(0, I), both in nats. Their sum is the negative evidence lower bound. The latent is drawn as
-        mean + deviation * noise, so that gradients pass through it. The other model uses the squared error
-        of an image, and 0.
+        Variational models (Kingma and Welling 2014) use the binary cross-entropy and the divergence
+        from N(0, I), both in nats. Their sum is the negative evidence lower bound. The latent is
+        drawn as mean + deviation * noise, so that gradients pass through it. The other model uses
+        the squared error of an image, and 0.
         """
         mean, log_variance = self.encode(x)
         if not self.variational:
@@ -93,7 +93,7 @@ class DigitVae(DigitAutoencoder):
 
 
 class DigitConvVae(DigitAutoencoder):
-    """A convolutional VAE: two convolutions of stride 2, a variational latent, and the mirror image."""
+    """A convolutional VAE: two convolutions of stride 2, a latent, and the mirror image."""
 
     variational = True
 

@@ -29,7 +29,7 @@ def save_grid(images: Tensor, columns: int, path: Path) -> None:
 
 @torch.no_grad()
 def draw_model(model: DigitAutoencoder, images: Tensor, labels: Tensor, folder: Path) -> None:
-    """Draw reconstructions.png, samples.png, walk.png and map.png from test digits (at most 10,000)."""
+    """Draw reconstructions.png, samples.png, walk.png and map.png from test digits."""
     originals = images[:COLUMNS]
     pairs = torch.cat([originals, model.reconstruct(originals)])
     save_grid(pairs, COLUMNS, folder / "reconstructions.png")

@@ -1,7 +1,8 @@
-"""Turn the small VAE into a codec: round its latents, learn a factorized prior of the integers, and range-code them.
+"""Turn the small VAE into a codec.
 
-In training, additive uniform noise stands for rounding (Ballé et al. 2017). The posterior is then a box of
-width 1 instead of a Gaussian, and the KL divergence becomes the number of bits.
+Its latents are rounded, a factorized prior of the integers is learned, and a range coder writes
+them. In training, additive uniform noise stands for rounding (Ballé et al. 2017). The posterior is
+then a box of width 1 instead of a Gaussian, and the KL divergence becomes the number of bits.
 """
 
 import io
@@ -40,7 +41,7 @@ class DigitCodec(DigitVae):
         self.prior = EntropyBottleneck(latent, init_scale=4)
 
     def losses(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return weight * squared error, and the estimated nats of the latents, of each image (B,)."""
+        """Return weight * squared error, and the estimated nats of the latents (B,)."""
         noisy = self.encoder(x) + torch.rand(len(x), self.latent, generator=generator) - 0.5
         error = (torch.sigmoid(self.decode(noisy)) - x).square().sum((1, 2, 3))
         likelihood = self.prior._likelihood(noisy.T[:, None])[0]
@@ -48,7 +49,7 @@ class DigitCodec(DigitVae):
 
     @torch.no_grad()
     def tables(self) -> Tables:
-        """Return the probabilities of the integers under the learned prior, as tables for the range coder."""
+        """Return the probabilities of the integers under the learned prior."""
         values = torch.arange(-MAX_SYMBOL, MAX_SYMBOL + 1).float()
         likelihood = self.prior._likelihood(values.expand(self.latent, 1, -1))[0][:, 0]
         half_widths = []
@@ -73,7 +74,10 @@ class DigitCodec(DigitVae):
 
     @torch.no_grad()
     def decompress(self, data: bytes) -> Tensor:
-        """Decode the bytes of a file to images (n, 1, 28, 28) in [0, 1]. Raises FormatError if they are damaged."""
+        """Decode the bytes of a file to images (n, 1, 28, 28) in [0, 1].
+
+        Raises FormatError if they are damaged.
+        """
         if len(data) < HEADER.size or data[:8] != MAGIC:
             raise FormatError("not a file of digits")
         _, count, checksum = HEADER.unpack_from(data)
@@ -88,9 +92,9 @@ class DigitCodec(DigitVae):
 
 
 def sheet(images: Tensor) -> npt.NDArray[np.uint8]:
-    """Arrange all images (n, 1, 28, 28) in one picture, 100 in a row, which suits formats for photographs best.
+    """Arrange all images (n, 1, 28, 28) in one picture, 100 in a row.
 
-    A last incomplete row is dropped.
+    This suits formats for photographs best. A last incomplete row is dropped.
     """
     rows = len(images) // SHEET_COLUMNS
     pixels = (images[: rows * SHEET_COLUMNS] * 255).round().byte().numpy()
@@ -105,7 +109,9 @@ def images_of_sheet(pixels: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def compare_formats(images: Tensor, min_psnr: float) -> dict[str, tuple[float, float]]:
-    """Return bits per digit and PSNR in dB of other formats, for all digits in one file and one by one.
+    """Return bits per digit and PSNR in dB of other formats.
+
+    The digits are stored in one file, and for lossless formats also one by one.
 
     min_psnr: of a lossy format, the smallest file with at least this PSNR counts.
     """

@@ -16,9 +16,9 @@ from vaecodec_train.tutorial.models import DigitAutoencoder, DigitConvVae
 
 
 def auroc(normal: npt.NDArray[np.float64], odd: npt.NDArray[np.float64]) -> float:
-    """Return the area under the ROC curve: the probability that an odd value is larger than a normal one.
+    """Return the area under the ROC curve.
 
-    Ties count half.
+    It is the probability that an odd value is larger than a normal one. Ties count half.
     """
     ranks = rankdata(np.concatenate([normal, odd]))[len(normal) :]
     pairs_won = ranks.sum() - len(odd) * (len(odd) + 1) / 2
@@ -101,7 +101,8 @@ def linear_probe(
 ) -> float:
     """Return the test accuracy of a linear classifier on features (n, d).
 
-    It is a logistic regression, fitted by L-BFGS on features normalised to zero mean and unit variance.
+    It is a logistic regression, fitted by L-BFGS on features normalised to zero mean and unit
+    variance.
     """
     mean = train.mean(0)
     deviation = train.std(0) + 1e-6
@@ -153,7 +154,8 @@ def few_labels(
     """Train classifiers on a few labelled digits per class.
 
     Returns:
-        The test accuracy with the pretrained encoder, and with the same encoder trained from scratch.
+        The test accuracy with the pretrained encoder, and with the same encoder trained from
+        scratch.
     """
     order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(seed))
     labels = digits.train_labels[order]
