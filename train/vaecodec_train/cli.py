@@ -292,7 +292,8 @@ def restore(
 ) -> None:
     """Adapt the synthesis of a model to remove noise, fill holes, or double the resolution.
 
-    Example: vaecodec-train restore denoise runs/1 --data photos/ -o denoise.onnx
+    Example: vaecodec-train restore denoise train/weights/b7bfe488.safetensors --data photos/
+    -o denoise.onnx
     """
     from vaecodec.model import registry
     from vaecodec_train.model.checkpoint import load_autoencoder

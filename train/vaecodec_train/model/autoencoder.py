@@ -167,6 +167,8 @@ class Autoencoder(nn.Module):
         k      = round(y - mean)             bits of k: a Gaussian with mean 0 and this scale,
         y_hat += k + mean                    integrated over [k - 1/2, k + 1/2]
 
+    y and z enter the entropy networks divided by 4, and these return a quarter of the mean.
+
     A quality table has `config.anchors` knots (rows), spaced evenly in the logarithm of lambda. For
     a quality q in [0, 1] the rows are interpolated linearly. There are five tables: log_gain_a (n
     channels), log_gain_s (n), log_gain_y (m), bias_h (p) and bias_scale (m, added to the

@@ -188,13 +188,14 @@ class Trainer:
         saved = time.monotonic()
         seconds_before = self.seconds
         pixels = self.config.batch * self.config.patch**2
+
+        def out_of_time() -> bool:
+            return minutes is not None and self.clock() - start > 60 * minutes
+
         with stop_signals() as stop:
             with ThreadPoolExecutor(1) as background:
                 next_inputs = background.submit(self.inputs, self.iteration)
-                while not self._any_process(bool(stop) or self.finished()):
-                    out_of_time = minutes is not None and self.clock() - start > 60 * minutes
-                    if minutes is not None and self._any_process(out_of_time):
-                        break
+                while not self._any_process(bool(stop) or self.finished() or out_of_time()):
                     inputs = next_inputs.result()
                     next_inputs = background.submit(self.inputs, self.iteration + 1)
                     values = self.update(*inputs)
@@ -242,16 +243,18 @@ class Trainer:
         """
         slowdown = self.slowdown / 2
         failed = self.iteration
-        if slowdown < MIN_SLOWDOWN or not (self.folder / CHECKPOINT).exists():
+        problem = f"the loss of iteration {failed} is not a number"
+        if not (self.folder / CHECKPOINT).exists():
             raise VaecodecError(
-                f"the loss of iteration {failed} is not a number and there is no checkpoint to "
-                "return to; try lower learning rates"
+                f"{problem}, and there is no checkpoint to return to; try lower learning rates"
             )
+        if slowdown < MIN_SLOWDOWN:
+            raise VaecodecError(f"{problem}, for the tenth time; try lower learning rates")
         self.load()
         self.slowdown = slowdown
         log.message(
-            f"the loss of iteration {failed} is not a number; returning to iteration "
-            f"{self.iteration} with {slowdown:g} times the learning rate"
+            f"{problem}; returning to iteration {self.iteration} "
+            f"with {slowdown:g} times the learning rate"
         )
 
     def save(self, log: Log) -> None:
