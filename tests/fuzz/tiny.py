@@ -10,7 +10,7 @@ from PIL import Image
 import vaecodec
 from conftest import kodak_crop
 from vaecodec_train.export.model_folder import export
-from vaecodec_train.model.autoencoder import Codec, ModelConfig
+from vaecodec_train.model.autoencoder import Autoencoder, ModelConfig
 
 CONFIG = ModelConfig(n=8, k=8, m=8, z=8, p=8, g_a_blocks=(1, 1), g_s_blocks=(1, 1), anchors=2)
 
@@ -18,7 +18,7 @@ CONFIG = ModelConfig(n=8, k=8, m=8, z=8, p=8, g_a_blocks=(1, 1), g_s_blocks=(1, 
 def tiny_model(folder: Path) -> Path:
     torch.manual_seed(0)
     crops = [np.asarray(kodak_crop(n, 256, 256)) for n in range(1, 9)]
-    return export(Codec(CONFIG).eval(), crops, folder, {})
+    return export(Autoencoder(CONFIG).eval(), crops, folder, {})
 
 
 def files(model: str) -> list[bytes]:
