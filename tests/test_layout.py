@@ -33,7 +33,7 @@ TRAIN_ORDER = (
     ("training",),
     ("export",),
     ("restorer", "evaluate", "tutorial"),
-    ("", "cli", "__main__"),
+    ("", "cli", "options", "__main__"),
 )
 HEAVY = {"numpy", "PIL", "onnxruntime", "torch"}
 LIGHT = ("", "format.*", "errors", "spec", "cli.app", "cli.options")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pytorch_msssim import ms_ssim
 
-from conftest import KODAK, kodak_crop
+from helpers import KODAK, kodak_crop
 from vaecodec_bench.metrics import METRICS, decibels, measure
 
 

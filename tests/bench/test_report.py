@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec_bench import peers, results
 from vaecodec_bench.report.build import report_quality
 from vaecodec_bench.report.page import write_page

@@ -36,13 +36,13 @@ def make_model(folder: Path) -> Path:
     import torch
 
     from vaecodec_train.export.model_folder import export
-    from vaecodec_train.model.autoencoder import Codec, ModelConfig
+    from vaecodec_train.model.autoencoder import Autoencoder, ModelConfig
 
     torch.manual_seed(0)
     blocks = (1, 1)
     config = ModelConfig(n=8, k=8, m=8, z=8, p=8, g_a_blocks=blocks, g_s_blocks=blocks, anchors=2)
     crops = [np.asarray(kodak_crop(n, 256, 256)) for n in range(1, 9)]
-    return export(Codec(config).eval(), crops, folder, {})
+    return export(Autoencoder(config).eval(), crops, folder, {})
 
 
 if __name__ == "__main__":

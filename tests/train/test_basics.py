@@ -12,14 +12,20 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from vaecodec.errors import FormatError, VaecodecError
-from vaecodec_train.tutorial import digits as mnist
-from vaecodec_train.tutorial.commands import app, load
-from vaecodec_train.tutorial.digits import Digits
+from vaecodec_train.tutorial.commands import app, load_model
+from vaecodec_train.tutorial.digits import Digits, load_digits
 from vaecodec_train.tutorial.fit import fit, measure
 from vaecodec_train.tutorial.judge import Judge
 from vaecodec_train.tutorial.models import KINDS
 from vaecodec_train.tutorial.quantized import DigitCodec, round_trip
-from vaecodec_train.tutorial.tasks import Pca, auroc, few_labels, one_class, probe, purity
+from vaecodec_train.tutorial.tasks import (
+    Pca,
+    auroc,
+    cluster_purity,
+    few_labels,
+    linear_probe,
+    one_class,
+)
 
 
 def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def digits(folder: Path) -> Digits:
-    return mnist.load(folder)
+    return load_digits(folder)
 
 
 def invoke(*args: object) -> tuple[int, str]:
@@ -89,7 +95,7 @@ def test_what_is_no_mnist(folder: Path, tmp_path: Path, damage: str) -> None:
         }
         path.write_bytes(contents[damage])
     with pytest.raises(VaecodecError, match=str(tmp_path)):
-        mnist.load(tmp_path)
+        load_digits(tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,7 +140,7 @@ def test_command(kind: str, folder: Path, tmp_path: Path) -> None:
             image.load()
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(log) == 1 and {"reconstruction", "kl"} <= set(log[0])
-    assert isinstance(load(tmp_path), KINDS[kind])
+    assert isinstance(load_model(tmp_path), KINDS[kind])
     if kind == "convae":
         code, output = invoke("probe", tmp_path, "--data", folder, "-o", tmp_path / "probe")
         assert code == 0 and "linear probe" in output, output
@@ -187,17 +193,19 @@ def test_pca_keeps_what_lies_in_its_plane() -> None:
 def test_telling_digits_apart(digits: Digits) -> None:
     torch.manual_seed(0)
     told = torch.eye(10)[digits.train_labels] + torch.randn(600, 10) / 5
-    assert probe(told, digits.train_labels, told[:100], digits.train_labels[:100]) > 0.95
+    assert linear_probe(told, digits.train_labels, told[:100], digits.train_labels[:100]) > 0.95
     assert (
-        probe(torch.randn(600, 10), digits.train_labels, told[:100], digits.train_labels[:100])
+        linear_probe(
+            torch.randn(600, 10), digits.train_labels, told[:100], digits.train_labels[:100]
+        )
         < 0.5
     )
-    assert 0.2 < purity(digits.test.flatten(1), digits.test_labels) < 1
+    assert 0.2 < cluster_purity(digits.test.flatten(1), digits.test_labels) < 1
     labels = torch.arange(100) % 10
-    assert purity(torch.eye(10)[labels] * 9, labels) == 1
+    assert cluster_purity(torch.eye(10)[labels] * 9, labels) == 1
     ours, pca = one_class(digits, 8, 150)
     assert ours > 0.6 and pca > 0.7
-    scores = few_labels(KINDS["convae"](), digits, each=5, epochs=2)
+    scores = few_labels(KINDS["convae"](), digits, per_class=5, epochs=2)
     assert all(0 <= score <= 1 for score in scores)
 
 

@@ -10,15 +10,16 @@ import torch
 from safetensors.torch import save_file
 
 import vaecodec
-from conftest import kodak_crop, psnr
+from helpers import kodak_crop, psnr
 from integer_networks import Int64, digest
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks, registry
 from vaecodec_train.export.integer import plan
 from vaecodec_train.export.model_folder import batches, export, load_crops, shuffled
 from vaecodec_train.export.qat import fake_quantize, train_entropy
-from vaecodec_train.model.autoencoder import Codec, ModelConfig
-from vaecodec_train.model.checkpoint import load_model, save_model, v0_name
+from vaecodec_train.model.autoencoder import Autoencoder, ModelConfig
+from vaecodec_train.model.checkpoint import load_autoencoder, save_autoencoder
+from vaecodec_train.model.legacy_v0 import current_name
 
 SMALL = ModelConfig(
     n=24,
@@ -35,9 +36,9 @@ SMALL = ModelConfig(
 
 
 @pytest.fixture(scope="module")
-def model() -> Codec:
+def model() -> Autoencoder:
     torch.manual_seed(1)
-    codec = Codec(SMALL).eval()
+    codec = Autoencoder(SMALL).eval()
     with torch.no_grad():  # untrained gains of different sizes, so that every table matters
         for table in (codec.log_gain_a, codec.log_gain_s, codec.bias_h, codec.bias_scale):
             table.normal_(0, 0.3)
@@ -45,7 +46,7 @@ def model() -> Codec:
 
 
 @pytest.fixture(scope="module")
-def folder(model: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(model: Autoencoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     crops = [np.asarray(kodak_crop(n, 256, 256)) for n in range(1, 9)]
     return export(model, crops, tmp_path_factory.mktemp("models"), {"steps": 0})
 
@@ -63,7 +64,7 @@ def test_export_is_a_working_codec(folder: Path) -> None:
 @pytest.mark.parametrize(
     "mode", ["RGB", "1"]
 )  # the second: dithered, so that the limits of the gated blocks matter
-def test_runtime_matches_the_float_model(model: Codec, folder: Path, mode: str) -> None:
+def test_runtime_matches_the_float_model(model: Autoencoder, folder: Path, mode: str) -> None:
     """g_a and g_s of the runtime are the trained ones, up to float16 weights."""
     picture, q = np.asarray(kodak_crop(12, 128, 192).convert(mode).convert("RGB")), 60.0
     nets = registry.load_model(str(folder))
@@ -86,7 +87,7 @@ def test_runtime_matches_the_float_model(model: Codec, folder: Path, mode: str) 
 
 def test_plain_blocks_are_exported_as_well(tmp_path: Path) -> None:
     torch.manual_seed(2)
-    plain = Codec(dataclasses.replace(SMALL, block="plain")).eval()
+    plain = Autoencoder(dataclasses.replace(SMALL, block="plain")).eval()
     picture, q = np.asarray(kodak_crop(12, 64, 128)), 50.0
     crops = [np.asarray(kodak_crop(n, 256, 256)) for n in range(1, 9)]
     nets = registry.load_model(str(export(plain, crops, tmp_path, {})))
@@ -97,30 +98,30 @@ def test_plain_blocks_are_exported_as_well(tmp_path: Path) -> None:
     assert np.abs(y - expected[0].numpy()).max() < 0.01 * float(expected.abs().max())
 
 
-def estimated_bits(model: Codec, crops: list[np.ndarray]) -> float:
+def estimated_bits(model: Autoencoder, crops: list[np.ndarray]) -> float:
     total = 0.0
     with torch.no_grad():
         for x, q in batches(crops):
-            _, bits_y, bits_z = model.code(model.latent(x, q)[0], q)
+            _, bits_y, bits_z = model.code_latent(model.latent(x, q)[0], q)
             total += (bits_y + bits_z).log().sum().item()
     return total / len(crops)
 
 
 def test_quantization_aware_training_lowers_the_rate_of_the_integer_networks(
-    model: Codec, tmp_path: Path
+    model: Autoencoder, tmp_path: Path
 ) -> None:
     """Fake quantization changes the rate as little as the real one, and training under it leaves a plain, better model."""
     codec = copy.deepcopy(model)
     crops = [np.asarray(kodak_crop(n, 128, 128)) for n in range(1, 9)]
-    steps = plan(codec, batches(crops))
+    scales = plan(codec, batches(crops))
     before = estimated_bits(codec, crops)
-    hooks = fake_quantize(codec, steps)
+    hooks = fake_quantize(codec, scales)
     assert estimated_bits(codec, crops) == pytest.approx(before, abs=0.05)
     assert not torch.equal(codec.prior_head.weight, model.prior_head.weight)
     for hook in hooks:
         hook.remove()
     codec = copy.deepcopy(model)
-    train_entropy(codec, steps, shuffled(crops), 30, lr=1e-3)
+    train_entropy(codec, scales, shuffled(crops), 30, lr=1e-3)
     assert set(codec.state_dict()) == set(model.state_dict())
     assert estimated_bits(codec, crops) < before - 0.01
     changed = {n for n, p in codec.named_parameters() if not torch.equal(p, model.get_parameter(n))}
@@ -135,23 +136,23 @@ def test_shipped_model_matches_its_figures() -> None:
     assert psnr(picture, vaecodec.decode(vaecodec.encode(picture, 100))) > 36
 
 
-def test_checkpoint_comes_back(model: Codec, tmp_path: Path) -> None:
-    save_model(model, tmp_path / "a.safetensors", {"steps": 7})
-    loaded, figures = load_model(tmp_path / "a.safetensors")
+def test_checkpoint_comes_back(model: Autoencoder, tmp_path: Path) -> None:
+    save_autoencoder(model, tmp_path / "a.safetensors", {"steps": 7})
+    loaded, figures = load_autoencoder(tmp_path / "a.safetensors")
     assert loaded.config == SMALL and figures == {"steps": 7}
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True)
     )
 
 
-def test_bad_checkpoints(model: Codec, tmp_path: Path) -> None:
+def test_bad_checkpoints(model: Autoencoder, tmp_path: Path) -> None:
     save_file({"x": torch.zeros(3)}, tmp_path / "foreign.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    save_model(model, tmp_path / "cut.safetensors")
+    save_autoencoder(model, tmp_path / "cut.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:-100])
     for name in ("foreign", "text", "cut", "missing"):
         with pytest.raises(VaecodecError, match=name):
-            load_model(tmp_path / f"{name}.safetensors")
+            load_autoencoder(tmp_path / f"{name}.safetensors")
 
 
 def test_names_of_the_first_experiment() -> None:
@@ -170,10 +171,10 @@ def test_names_of_the_first_experiment() -> None:
         "gy": "log_gain_y",
         "eb.matrices.0": "prior_z.matrices.0",
     }
-    assert {old: v0_name(old) for old in names} == names
+    assert {old: current_name(old) for old in names} == names
 
 
-def test_calibration_needs_pictures(tmp_path: Path, model: Codec) -> None:
+def test_calibration_needs_pictures(tmp_path: Path, model: Autoencoder) -> None:
     with pytest.raises(VaecodecError, match="no image files"):
         load_crops([tmp_path], 8)
     with pytest.raises(VaecodecError, match="at least 8"):

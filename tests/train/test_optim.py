@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaecodec_train.training.muon import orthogonal, orthogonal_bf16
+from vaecodec_train.training.muon import newton_schulz, newton_schulz_bf16
 
 
 @pytest.mark.parametrize("shape", [(3, 96, 384), (2, 256, 128), (1, 64, 64)])
@@ -16,7 +16,7 @@ def test_singular_values_come_near_one(shape: tuple[int, int, int]) -> None:
     )
     small = min(shape[1:])
     x = u[:, :, :small] @ torch.diag(torch.logspace(0, -1.5, small)) @ v[:, :, :small].mT
-    exact, rough = orthogonal(x), orthogonal_bf16(x)
+    exact, rough = newton_schulz(x), newton_schulz_bf16(x)
     assert exact.shape == rough.shape == x.shape and rough.dtype == torch.float32
     for result in (exact, rough):
         values = torch.linalg.svdvals(result)

@@ -8,17 +8,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec.coding.refine import masks
 from vaecodec_train.export.onnx_refine import gradient_graph
-from vaecodec_train.model.autoencoder import Codec, ModelConfig
+from vaecodec_train.model.autoencoder import Autoencoder, ModelConfig
 
 
 @pytest.mark.parametrize("block", ["gated", "plain"])
 def test_the_gradient_is_the_slope(block: str, tmp_path: Path) -> None:
     """Along the gradient itself, bits and error change as it says."""
     torch.manual_seed(3)
-    codec = Codec(
+    codec = Autoencoder(
         ModelConfig(
             n=24,
             k=32,

@@ -8,15 +8,22 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import registry
 from vaecodec.tasks.restore import INPUT_CHANNELS
 from vaecodec_train.cli import restore
 from vaecodec_train.config import from_dict
-from vaecodec_train.model.autoencoder import Codec
-from vaecodec_train.model.checkpoint import load_model
-from vaecodec_train.restorer import TASKS, Restorer, same_encoder, tensors, train, write
+from vaecodec_train.model.autoencoder import Autoencoder
+from vaecodec_train.model.checkpoint import load_autoencoder
+from vaecodec_train.restorer import (
+    TASKS,
+    Restorer,
+    same_encoder,
+    to_tensor,
+    train_restorer,
+    write_restorer,
+)
 from vaecodec_train.training.dataset import Dataset, open_dataset
 
 MODEL = {
@@ -40,28 +47,28 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_dataset([folder], folder / "cache", 64, 2, quiet=True)
 
 
-def codec(seed: int = 0) -> Codec:
+def codec(seed: int = 0) -> Autoencoder:
     torch.manual_seed(seed)
-    return Codec(from_dict({"patch": 64, "model": MODEL}).model)
+    return Autoencoder(from_dict({"patch": 64, "model": MODEL}).model)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_restorers_learn_and_run_alike(task: str, dataset: Dataset, tmp_path: Path) -> None:
     start = codec()
     g_a = {name: value.clone() for name, value in start.g_a.state_dict().items()}
-    _, before = train(task, codec(), dataset, 0, size=2, patch=64, compiled=False)
-    model, figures = train(task, start, dataset, 0.15, size=2, patch=64, compiled=False)
+    _, before = train_restorer(task, codec(), dataset, 0, batch=2, patch=64, compiled=False)
+    model, figures = train_restorer(task, start, dataset, 0.15, batch=2, patch=64, compiled=False)
     assert figures["held_out_restored_psnr"] > before["held_out_restored_psnr"] + 1
     assert figures["held_out_damaged_psnr"] == before["held_out_damaged_psnr"]
     assert all(
         torch.equal(value, g_a[name]) for name, value in model.g_a.state_dict().items()
     )  # the codec's, as it was
 
-    write(model, tmp_path / "task.onnx", "0123abcd", figures)
+    write_restorer(model, tmp_path / "task.onnx", "0123abcd", figures)
     crop = np.asarray(kodak_crop(9, 96, 64))
     damaged = TASKS[task](crop, np.random.default_rng(0))
     assert damaged.shape == (64, 96, INPUT_CHANNELS[task])
-    _, x = tensors([crop], [damaged])
+    x = to_tensor([damaged])
     with torch.no_grad():
         expected = model(x)[0].permute(1, 2, 0).numpy() * 255
         y = (model.g_a(x[:, :3], model.gain_a) * model.gain_y).numpy()
@@ -98,9 +105,9 @@ def test_damage() -> None:
 def test_weights_of_the_shipped_model() -> None:
     weights = Path(__file__).parents[2] / "train" / "weights"
     assert same_encoder(
-        load_model(weights / "d02043bc.safetensors")[0], registry.load_model("d02043bc")
+        load_autoencoder(weights / "d02043bc.safetensors")[0], registry.load_model("d02043bc")
     )
-    other, _ = load_model(weights / "d02043bc.safetensors")
+    other, _ = load_autoencoder(weights / "d02043bc.safetensors")
     with torch.no_grad():
         other.g_a.stem.weight *= 1.2
     assert not same_encoder(other, registry.load_model("d02043bc"))

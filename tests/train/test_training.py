@@ -14,16 +14,17 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec_train.config import TrainConfig, from_dict, load_config
-from vaecodec_train.model.autoencoder import Codec
-from vaecodec_train.model.checkpoint import load_model, save_model
+from vaecodec_train.model.autoencoder import Autoencoder
+from vaecodec_train.model.checkpoint import load_autoencoder, save_autoencoder
 from vaecodec_train.model.grow import grow
-from vaecodec_train.training.dataset import batch, open_dataset
+from vaecodec_train.training.dataset import draw_batch, open_dataset
 from vaecodec_train.training.log import Log, estimated_curve, read_log
+from vaecodec_train.training.losses import rate_distortion
 from vaecodec_train.training.synthetic import KINDS
-from vaecodec_train.training.trainer import Trainer, losses, read_checkpoint
+from vaecodec_train.training.trainer import Trainer, read_checkpoint
 
 SMALL = {
     "steps": 60,
@@ -79,7 +80,7 @@ def log_of(t: Trainer) -> Log:
 
 
 def steps(t: Trainer, count: int) -> list[float]:
-    return [t.train_step(*t.inputs(t.step))["loss"] for _ in range(count)]
+    return [t.update(*t.inputs(t.iteration))["loss"] for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_it_learns(
 
     def loss() -> float:
         with torch.no_grad():
-            return losses(t.codec, t.codec, *same, t.config.metric)["loss"].item()
+            return rate_distortion(t.autoencoder, t.autoencoder, *same, t.config.metric).loss.item()
 
     before = loss()
     assert steps(t, 1)[0] == pytest.approx(before, abs=1e-5)
@@ -133,7 +134,7 @@ def test_patterns_are_of_every_kind_and_the_same_each_time(images: Path, tmp_pat
         assert np.array_equal(drawn[0], drawn[1])
     t = trainer(tmp_path, images, patterns=0.5)
     without = trainer(tmp_path, images, patterns=0.0)
-    first, again, plain = (batch(x.dataset, x.config, 0)[0] for x in (t, t, without))
+    first, again, plain = (draw_batch(x.dataset, x.config, 0)[0] for x in (t, t, without))
     assert np.array_equal(first, again) and not np.array_equal(first, plain)
 
 
@@ -143,7 +144,9 @@ def test_klt_start_is_a_good_start(tmp_path: Path, images: Path) -> None:
     for start in (True, False):
         t = trainer(tmp_path, images, klt_start=start)
         with torch.no_grad():
-            loss.append(losses(t.codec, t.codec, *t.inputs(0), "mse")["loss"].item())
+            loss.append(
+                rate_distortion(t.autoencoder, t.autoencoder, *t.inputs(0), "mse").loss.item()
+            )
     assert loss[0] < loss[1] - 1
 
 
@@ -167,17 +170,17 @@ def test_a_loss_that_is_no_number_rolls_back(tmp_path: Path, images: Path) -> No
     t = trainer(tmp_path, images)
     steps(t, 3)
     log = Log(tmp_path, 60)
-    with pytest.raises(VaecodecError, match="no way back"):
+    with pytest.raises(VaecodecError, match="no checkpoint to return to"):
         t.roll_back(log)
     t.save(log)
-    good = [p.detach().clone() for p in t.codec.parameters()]
+    good = [p.detach().clone() for p in t.autoencoder.parameters()]
     steps(t, 2)
     with torch.no_grad():
-        t.codec.g_s.head.bias.fill_(float("nan"))
-    assert np.isnan(t.train_step(*t.inputs(t.step))["loss"]) and t.step == 5
+        t.autoencoder.g_s.head.bias.fill_(float("nan"))
+    assert np.isnan(t.update(*t.inputs(t.iteration))["loss"]) and t.iteration == 5
     t.roll_back(log)
-    assert t.step == 3 and t.slowdown == 0.5
-    assert all(torch.equal(a, b) for a, b in zip(good, t.codec.parameters(), strict=True))
+    assert t.iteration == 3 and t.slowdown == 0.5
+    assert all(torch.equal(a, b) for a, b in zip(good, t.autoencoder.parameters(), strict=True))
     assert "not a number" in read_log(tmp_path)[-1]["message"]
     assert np.isfinite(steps(t, 1)).all()
 
@@ -218,7 +221,7 @@ def test_a_broken_image_is_named_and_skipped(
 
 def test_batches_depend_on_seed_and_step_alone(tmp_path: Path, images: Path) -> None:
     t = trainer(tmp_path, images)
-    first, again, other = (batch(t.dataset, t.config, step) for step in (7, 7, 8))
+    first, again, other = (draw_batch(t.dataset, t.config, step) for step in (7, 7, 8))
     assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
     assert not np.array_equal(first[0], other[0])
 
@@ -253,7 +256,7 @@ def test_interruption_saves_and_resumes(tmp_path: Path, images: Path) -> None:
     assert (tmp_path / "run" / "loss.png").stat().st_size > 1000 and (
         tmp_path / "run" / "held_out.png"
     ).exists()
-    model, figures = load_model(tmp_path / "run" / "model.safetensors")
+    model, figures = load_autoencoder(tmp_path / "run" / "model.safetensors")
     assert figures["steps"] == last
     assert len(estimated_curve(model, [np.asarray(kodak_crop(3, 64, 64))])) == 8
     again = subprocess.run(command, capture_output=True, text=True)
@@ -263,8 +266,8 @@ def test_interruption_saves_and_resumes(tmp_path: Path, images: Path) -> None:
 def test_finetune_adapts_a_model(tmp_path: Path, images: Path) -> None:
     """From weights to a run folder whose held-out curve is a better one; the run lasts as long as it was told to."""
     torch.manual_seed(0)
-    start = Codec(from_dict(SMALL).model)
-    save_model(start, tmp_path / "start.safetensors")
+    start = Autoencoder(from_dict(SMALL).model)
+    save_autoencoder(start, tmp_path / "start.safetensors")
     larger = tmp_path / "larger"
     larger.mkdir()
     for n in range(1, 13):
@@ -290,7 +293,7 @@ def test_finetune_adapts_a_model(tmp_path: Path, images: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    model, figures = load_model(tmp_path / "run")
+    model, figures = load_autoencoder(tmp_path / "run")
     assert model.config == start.config and figures["steps"] >= 1
     crops = [np.array(kodak_crop(n, 128, 128)) for n in (3, 7)]
     before, after = (estimated_curve(m.eval(), crops, (0.5,))[0] for m in (start, model))
@@ -314,7 +317,13 @@ def test_finetune_adapts_a_model(tmp_path: Path, images: Path) -> None:
 
 def test_a_run_in_minutes_decays_by_the_clock() -> None:
     config = TrainConfig(minutes=10, warmup=1, decay=0.5)
-    assert [config.rate(9, 60.0 * minute) for minute in (0, 5, 7.5, 10, 11)] == [1, 1, 0.5, 0, 0]
+    assert [config.learning_rate_factor(9, 60.0 * minute) for minute in (0, 5, 7.5, 10, 11)] == [
+        1,
+        1,
+        0.5,
+        0,
+        0,
+    ]
 
 
 CHILD = """
@@ -329,7 +338,7 @@ from vaecodec_train.training.trainer import Trainer
 config = from_dict(json.loads(sys.argv[1]))
 data = open_dataset([Path(sys.argv[2])], Path(sys.argv[3]), config.patch, config.held_out, quiet=True)
 trainer = Trainer(config, data, Path(sys.argv[3]))
-losses = [trainer.train_step(*trainer.inputs(trainer.step))["loss"] for _ in range(8)]
+losses = [trainer.update(*trainer.inputs(trainer.iteration))["loss"] for _ in range(8)]
 if trainer.rank == 0:
     print(json.dumps(losses))
 if dist.is_initialized():
@@ -382,7 +391,7 @@ def test_configurations_that_are_refused(tmp_path: Path, text: str, reason: str)
 
 def test_learning_rate() -> None:
     config = TrainConfig(steps=1000, warmup=100, decay=0.4)
-    assert [round(config.rate(s), 3) for s in (0, 49, 99, 300, 600, 800, 1000)] == [
+    assert [round(config.learning_rate_factor(s), 3) for s in (0, 49, 99, 300, 600, 800, 1000)] == [
         0.01,
         0.5,
         1,
@@ -397,7 +406,7 @@ def test_a_grown_model_codes_like_the_old_one() -> None:
     """The same rate and distortion at the same lambda, but for the first noise of the new channels."""
     torch.manual_seed(0)
     small = from_dict({**SMALL, "model": {**SMALL["model"], "bypass": False}}).model  # type: ignore[dict-item]
-    old = Codec(small).eval()
+    old = Autoencoder(small).eval()
     with torch.no_grad():
         for table in (old.log_gain_a, old.log_gain_s, old.bias_h, old.bias_scale):
             table.copy_(torch.linspace(-0.2, 0.2, len(table))[:, None].expand_as(table))
@@ -427,5 +436,5 @@ def test_a_grown_model_codes_like_the_old_one() -> None:
     assert torch.allclose(a.x_hat, b.x_hat, atol=0.01) and b.bpp.item() == pytest.approx(
         a.bpp.item(), rel=0.02
     )
-    with pytest.raises(VaecodecError, match="alone"):
+    with pytest.raises(VaecodecError, match="can grow"):
         grow(new, dataclasses.replace(wide, m=64))

@@ -1,7 +1,10 @@
-"""The study of docs/TRAINING.md: python train/studies/study.py --data DIR -o OUT [--minutes 3] [ROW...]
+"""Run the study of docs/TRAINING.md.
 
-Each row changes one thing and trains for the same CPU minutes (processor time divided by threads, so that what else runs
-on the machine counts for little). Results go to OUT/study.json row by row; rows found there are not trained again.
+    python train/studies/study.py --data DIR -o OUT [--minutes 3] [ROW...]
+
+Each row changes one thing and trains for the same CPU minutes: processor time divided by threads,
+so that other load on the machine matters little. Results are written to OUT/study.json row by row.
+Rows that are already there are not trained again.
 """
 
 import argparse
@@ -58,7 +61,7 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path) -> Trainer:
     trainer.clock = lambda: time.process_time() / torch.get_num_threads()  # type: ignore[assignment]
     begin = trainer.clock()
     while not trainer.finished():
-        trainer.train_step(*trainer.inputs(trainer.step))
+        trainer.update(*trainer.inputs(trainer.iteration))
         trainer.seconds = trainer.clock() - begin
     return trainer
 
@@ -70,7 +73,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument(
-        "rows", nargs="*", help="beginnings of the rows' names; all of them unless given"
+        "rows", nargs="*", help="beginnings of the names of rows to train (default: all)"
     )
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
@@ -83,7 +86,7 @@ def main() -> None:
             continue
         trainer = train(settings(changes, args.minutes), dataset, args.output)
         results[name] = {
-            "steps": trainer.step,
+            "steps": trainer.iteration,
             "minutes": args.minutes,
             "curve": estimated_curve(trainer.averaged(), crops),
         }
@@ -93,7 +96,7 @@ def main() -> None:
 
 
 def row(name: str, results: dict[str, Any]) -> str:
-    """A line of the table: steps made, BD-rate against the first row, PSNR at the highest quality."""
+    """Return a line: iterations, BD-rate against the first row, PSNR at the highest quality."""
     base = next(iter(ROWS))
     curve = [tuple(p) for p in results[name]["curve"]]
     rate = (

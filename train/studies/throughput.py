@@ -1,6 +1,7 @@
-"""Training throughput in megapixels/s, eager and compiled, float32 and bf16: python train/studies/throughput.py --data DIR
+"""Measure the training throughput: python train/studies/throughput.py --data DIR
 
-The four take turns, so that what else the machine does meets them alike. Medians of the rounds.
+Prints megapixels/s, eager and compiled, in float32 and bf16, as medians over the rounds. The four
+take turns, so that other load on the machine affects them equally.
 """
 
 import argparse
@@ -37,19 +38,18 @@ def main() -> None:
         inputs = next(iter(trainers.values())).inputs(0)
         seconds: dict[str, list[float]] = {name: [] for name in trainers}
         for trainer in trainers.values():
-            trainer.train_step(*inputs)  # compiles
+            trainer.update(*inputs)  # compiles
         for _ in range(args.rounds):
             for name, trainer in trainers.items():
                 start = time.perf_counter()
                 for _ in range(2):
-                    trainer.train_step(*inputs)
+                    trainer.update(*inputs)
                 seconds[name].append((time.perf_counter() - start) / 2)
     base = statistics.median(seconds["float32, eager"])
     for name, values in seconds.items():
         median = statistics.median(values)
-        print(
-            f"| {name} | {config.batch * config.patch**2 / median / 1e6:.2f} | {base / median:.2f} |"
-        )
+        megapixels = config.batch * config.patch**2 / 1e6
+        print(f"| {name} | {megapixels / median:.2f} | {base / median:.2f} |")
 
 
 if __name__ == "__main__":

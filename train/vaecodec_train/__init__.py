@@ -1,1 +1,1 @@
-"""Learns the codec's weights and exports them for `vaecodec`. Needs the `train` extra (torch, compressai)."""
+"""Train the networks of vaecodec and export them. Needs the `train` extra (torch, compressai)."""

@@ -1,4 +1,4 @@
-"""`python -m vaecodec_train` is the `vaecodec-train` command."""
+"""Run the `vaecodec-train` command by `python -m vaecodec_train`."""
 
 from vaecodec_train.cli import main
 

@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaecodec.errors import VaecodecError
-from vaecodec_train.tutorial.commands import app as basics
+from vaecodec_train.options import (
+    CacheOption,
+    CalibrationOption,
+    CheckpointArgument,
+    CropsOption,
+    DataOption,
+    OutputOption,
+    QatOption,
+)
+from vaecodec_train.tutorial.commands import app as tutorial
 
 if TYPE_CHECKING:
     from vaecodec_train.config import TrainConfig
-    from vaecodec_train.model.autoencoder import Codec
+    from vaecodec_train.model.autoencoder import Autoencoder
 
 app = typer.Typer(
     add_completion=False,
@@ -24,98 +33,72 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(basics, name="basics")
+app.add_typer(tutorial, name="tutorial")
+app.add_typer(tutorial, name="basics", hidden=True)  # its former name
 
-Checkpoint = Annotated[
-    Path,
-    typer.Argument(
-        help="Weights, a .safetensors file, or the folder of a run.", show_default=False
-    ),
-]
-Data = Annotated[
-    list[Path],
-    typer.Option(help="Folder of images; may be given several times.", show_default=False),
-]
-Output = Annotated[
-    Path, typer.Option("-o", "--output-dir", help="Folder of the run.", show_default=False)
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder for the decoded images.", show_default="cache, in the folder of the run"
-    ),
-]
-Calibration = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--data",
-        help="Folder of images to quantize on and to fit "
-        "probability tables to; never the test images.",
-        show_default="the folders that the run was trained on",
-    ),
-]
-Crops = Annotated[
-    int, typer.Option(min=8, help="Number of 256 x 256 crops to quantize and fit tables on.")
-]
-Aware = Annotated[
-    int, typer.Option(min=0, help="Steps of quantization-aware training of the entropy networks.")
-]
-DATA_RECORD = "data.json"  # in the folder of a run: the folders of its images
+DATA_RECORD = "data.json"  # file in the folder of a run that lists the folders of its images
+MAX_HELD_OUT = 24
 
 
 @app.callback()
 def root() -> None:
-    """Train the codec's networks and export them for the vaecodec command."""
+    """Train the networks of the codec and export them for the vaecodec command."""
 
 
 @app.command()
 def run(
     config: Annotated[
-        Path, typer.Argument(help="Settings, a TOML file; see train/configs/.", show_default=False)
+        Path,
+        typer.Argument(help="Settings: a TOML file, see train/configs/.", show_default=False),
     ],
-    data: Data,
-    output: Output,
+    data: DataOption,
+    output: OutputOption,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in that folder.")
+        bool, typer.Option("--resume", help="Continue the run in the output folder.")
     ] = False,
     init: Annotated[
         Path | None,
-        typer.Option(help="Weights to start from; a smaller model is grown.", show_default=False),
+        typer.Option(
+            help="Weights to start from. Those of a smaller model are grown.", show_default=False
+        ),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Stop and save after so many minutes.", show_default=False),
+        typer.Option(min=0, help="Stop and save after this many minutes.", show_default=False),
     ] = None,
-    cache: Cache = None,
+    cache: CacheOption = None,
     metric: Annotated[
-        str | None, typer.Option(help="mse or ms-ssim.", show_default="the configuration's")
+        str | None,
+        typer.Option(
+            help="Distortion to minimise: mse or ms-ssim.", show_default="the configuration's"
+        ),
     ] = None,
     optimizer: Annotated[
         str | None,
         typer.Option(
-            help="muon, adam or rmsprop, of the matrices of 1x1 convolutions.",
+            help="Optimizer for the matrices of 1x1 convolutions: muon, adam or rmsprop.",
             show_default="the configuration's",
         ),
     ] = None,
 ) -> None:
-    """Train. Ctrl-C saves and stops; --resume goes on as if nothing had happened.
+    """Train a model.
+
+    Ctrl-C saves and stops. A resumed run gives the same result as one that was never stopped.
 
     Example: vaecodec-train run train/configs/default.toml --data photos/ -o runs/1
     """
     from vaecodec_train.config import load_config
-    from vaecodec_train.model.checkpoint import load_model
+    from vaecodec_train.model.checkpoint import load_autoencoder
     from vaecodec_train.model.grow import grow
 
     settings = load_config(config)
-    changed = {
-        name: value
-        for name, value in (("metric", metric), ("optimizer", optimizer))
-        if value is not None
-    }
-    settings = dataclasses.replace(settings, **changed)  # type: ignore[arg-type]
+    if metric is not None:
+        settings = dataclasses.replace(settings, metric=metric)
+    if optimizer is not None:
+        settings = dataclasses.replace(settings, optimizer=optimizer)
     start = None
     if init is not None and not resume:
-        start, _ = load_model(init)
+        start, _ = load_autoencoder(init)
         if start.config != settings.model:
             start = grow(start, settings.model)
     train(settings, data, output, cache, start, resume, minutes)
@@ -123,34 +106,39 @@ def run(
 
 @app.command()
 def finetune(
-    model: Checkpoint,
-    data: Data,
-    output: Output,
+    checkpoint: CheckpointArgument,
+    data: DataOption,
+    output: OutputOption,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 10.0,
     rate: Annotated[
         float,
-        typer.Option(min=1e-5, help="Learning rate of the matrices; a fifth of it for the rest."),
+        typer.Option(
+            min=1e-5,
+            help="Learning rate of the matrices. Everything else has a fifth of it.",
+        ),
     ] = 0.002,
     held_out: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Images to measure on and not to train on.",
+            help="Number of images to measure on and not to train on.",
             show_default="a tenth, at most 24",
         ),
     ] = None,
-    cache: Cache = None,
+    cache: CacheOption = None,
 ) -> None:
-    """Adapt a model to your own kind of images: the same networks, trained on from these weights.
+    """Adapt a model to your own kind of images by training its networks further.
 
     Example: vaecodec-train finetune train/weights/b7bfe488.safetensors --data scans/ -o runs/scans
     """
     from vaecodec.image.files import images_in
     from vaecodec_train.config import TrainConfig
-    from vaecodec_train.model.checkpoint import load_model
+    from vaecodec_train.model.checkpoint import load_autoencoder
 
-    start, _ = load_model(model)
-    held_out = held_out or max(1, min(24, sum(len(images_in(folder)) for folder in data) // 10))
+    start, _ = load_autoencoder(checkpoint)
+    if held_out is None:
+        images = sum(len(images_in(folder)) for folder in data)
+        held_out = max(1, min(MAX_HELD_OUT, images // 10))
     settings = TrainConfig(
         minutes=minutes,
         lr_matrix=rate,
@@ -170,24 +158,29 @@ def train(
     data: list[Path],
     output: Path,
     cache: Path | None,
-    start: "Codec | None",
+    start: "Autoencoder | None",
     resume: bool = False,
     minutes: float | None = None,
 ) -> None:
-    """One run in the folder `output`, from its checkpoint, from the weights of `start`, or from nothing."""
+    """Train in the folder `output`.
+
+    The run continues from its checkpoint if `resume`, otherwise it starts from the weights of
+    `start`, or from a new autoencoder.
+    """
     from vaecodec_train.training.dataset import open_dataset
     from vaecodec_train.training.log import Log
-    from vaecodec_train.training.trainer import Trainer
+    from vaecodec_train.training.trainer import CHECKPOINT, Trainer
 
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VaecodecError(f"{output}: cannot be created ({error.strerror})") from None
-    if (output / "checkpoint.pt").exists() and not resume:
+    if (output / CHECKPOINT).exists() and not resume:
         raise VaecodecError(
-            f"{output}: holds a run already; continue it with `run --resume`, or name another folder"
+            f"{output}: already holds a run; continue it with `run --resume` "
+            "or choose another folder"
         )
-    if resume and not (output / "checkpoint.pt").exists():
+    if resume and not (output / CHECKPOINT).exists():
         raise VaecodecError(f"{output}: holds no run to resume")
     dataset = open_dataset(data, cache or output / "cache", settings.patch, settings.held_out)
     trainer = Trainer(settings, dataset, output, start)
@@ -198,61 +191,87 @@ def train(
         trainer.run(minutes, log)
 
 
-def calibration_folders(checkpoint: Path, given: list[Path] | None) -> list[Path]:
-    """The folders named on the command line, or those that the run at `checkpoint` was trained on."""
+@app.command()
+def export(
+    checkpoint: CheckpointArgument,
+    data: CalibrationOption = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output-dir", help="Folder in which to create the model folder.")
+    ] = Path("models"),
+    crops: CropsOption = 800,
+    qat_iterations: QatOption = 200,
+) -> None:
+    """Write a model folder for the vaecodec command: ONNX graphs, integer tables and a manifest.
+
+    Example: vaecodec-train export runs/1 -o models/
+    """
+    print(export_checkpoint(checkpoint, data, output, crops, qat_iterations))
+
+
+def export_checkpoint(
+    checkpoint: Path, data: list[Path] | None, output: Path, crops: int, qat_iterations: int
+) -> Path:
+    """Export a checkpoint. Returns the model folder, a new folder in `output`."""
+    from vaecodec_train.export.model_folder import export as write_model
+    from vaecodec_train.export.model_folder import load_crops
+    from vaecodec_train.model.checkpoint import load_autoencoder
+
+    autoencoder, figures = load_autoencoder(checkpoint)
+    pictures = load_crops(calibration_folders(checkpoint, data), crops)
+    return write_model(autoencoder, pictures, output, figures, qat_iterations)
+
+
+def calibration_folders(checkpoint: Path, data: list[Path] | None) -> list[Path]:
+    """Return the folders given on the command line, or those that the run was trained on."""
+    if data:
+        return data
     record = checkpoint / DATA_RECORD
-    if given:
-        return given
     if not record.exists():
         raise VaecodecError(
-            f"{checkpoint}: does not say what it was trained on; name a folder of images with --data"
+            f"{checkpoint}: does not record which images it was trained on; "
+            "give a folder of images with --data"
         )
     return [Path(name) for name in json.loads(record.read_text())]
 
 
-@app.command()
-def export(
-    checkpoint: Checkpoint,
-    data: Calibration = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output-dir", help="Where to put the model's folder.")
-    ] = Path("models"),
-    crops: Crops = 800,
-    aware: Aware = 200,
+@app.command(name="eval")
+def evaluate(
+    checkpoint: CheckpointArgument,
+    images: Annotated[Path, typer.Argument(help="Folder of test images.", show_default=False)],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Id or folder of the exported model.", show_default="a temporary export"),
+    ] = None,
+    data: CalibrationOption = None,
+    crops: CropsOption = 800,
+    qat_iterations: QatOption = 200,
 ) -> None:
-    """Write a model folder for the runtime: ONNX graphs, integer tables, manifest.
+    """Compare the bits that a checkpoint estimates with real files, for ten qualities.
 
-    Example: vaecodec-train export runs/1 -o models/
+    Example: vaecodec-train eval runs/1 benchmarks/data/kodak
     """
-    from vaecodec_train.export.model_folder import export as write_model
-    from vaecodec_train.export.model_folder import load_crops
-    from vaecodec_train.model.checkpoint import load_model
+    from vaecodec_train.evaluate import compare
 
-    model, figures = load_model(checkpoint)
-    print(
-        write_model(
-            model, load_crops(calibration_folders(checkpoint, data), crops), output, figures, aware
-        )
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        if model is None:
+            model = str(export_checkpoint(checkpoint, data, Path(scratch), crops, qat_iterations))
+        compare(checkpoint, images, model)
 
 
 @app.command()
 def restore(
     task: Annotated[str, typer.Argument(help="denoise, inpaint or superres.", show_default=False)],
-    weights: Checkpoint,
-    data: Annotated[
-        list[Path],
-        typer.Option(help="Folder of images; may be given several times.", show_default=False),
-    ],
+    weights: CheckpointArgument,
+    data: DataOption,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Id or folder of the model that these weights were exported to.",
+            help="Id or folder of the model exported from these weights.",
             show_default="the packaged one",
         ),
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.01, help="Of processor time, over all cores.")
+        float, typer.Option(min=0.01, help="Processor time to use, over all cores.")
     ] = 30,
     output: Annotated[
         Path | None,
@@ -266,79 +285,58 @@ def restore(
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Overwrite an existing output.")
     ] = False,
-    cache: Cache = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the decoded images.", show_default="runs/cache"),
+    ] = None,
 ) -> None:
-    """Adapt a model's synthesis to give pictures without noise, without holes, or with twice the resolution.
+    """Adapt the synthesis of a model to remove noise, fill holes, or double the resolution.
 
-    Example: vaecodec-train restore denoise train/weights/d02043bc.safetensors --data photos/ -o denoise.onnx
+    Example: vaecodec-train restore denoise train/weights/b7bfe488.safetensors --data photos/
+    -o denoise.onnx
     """
     from vaecodec.model import registry
-    from vaecodec_train.model.checkpoint import load_model
-    from vaecodec_train.restorer import TASKS, same_encoder, write
-    from vaecodec_train.restorer import train as adapt
+    from vaecodec_train.model.checkpoint import load_autoencoder
+    from vaecodec_train.restorer import TASKS, same_encoder, train_restorer, write_restorer
     from vaecodec_train.training.dataset import open_dataset
 
     if task not in TASKS:
-        raise typer.BadParameter(f"the task is one of {', '.join(TASKS)}, not '{task}'")
+        raise typer.BadParameter(f"task must be one of {', '.join(TASKS)}, not '{task}'")
     nets = registry.load_model(model)
-    codec, _ = load_model(weights)
-    if not same_encoder(codec, nets):
+    autoencoder, _ = load_autoencoder(weights)
+    if not same_encoder(autoencoder, nets):
         raise VaecodecError(
-            f"{weights}: not the weights of model {nets.id}; name theirs with --model"
+            f"{weights}: not the weights of model {nets.id}; name their model with --model"
         )
     path = output or nets.folder / f"{task}.onnx"
-    if path.exists() and not force:
-        raise VaecodecError(
-            f"{path}: exists already; use --force to overwrite it, or -o to write another file"
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise VaecodecError(f"{path}: its folder does not exist or cannot be written to")
-    dataset = open_dataset(data, cache or Path("runs/cache"), 256, 24)
-    restorer, figures = adapt(task, codec, dataset, minutes)
-    write(restorer, path, nets.id, figures)
+    check_writable(path, force)
+    dataset = open_dataset(data, cache or Path("runs/cache"), 256, MAX_HELD_OUT)
+    restorer, figures = train_restorer(task, autoencoder, dataset, minutes)
+    write_restorer(restorer, path, nets.id, figures)
     print(f"{path}: {path.stat().st_size} bytes, {figures}")
 
 
-@app.command(name="eval")
-def evaluate(
-    checkpoint: Checkpoint,
-    images: Annotated[Path, typer.Argument(help="Folder of test images.", show_default=False)],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Id or folder of the exported model.", show_default="exported for the occasion"
-        ),
-    ] = None,
-    data: Calibration = None,
-    crops: Crops = 800,
-    aware: Aware = 200,
-) -> None:
-    """Compare a checkpoint's estimated bits with the files of its exported model, quality by quality.
-
-    Example: vaecodec-train eval runs/1 benchmarks/data/kodak
-    """
-    from vaecodec_train.evaluate import compare
-    from vaecodec_train.export.model_folder import export as write_model
-    from vaecodec_train.export.model_folder import load_crops
-    from vaecodec_train.model.checkpoint import load_model
-
-    with tempfile.TemporaryDirectory() as scratch:
-        if model is None:
-            pictures = load_crops(calibration_folders(checkpoint, data), crops)
-            model = str(write_model(load_model(checkpoint)[0], pictures, Path(scratch), {}, aware))
-        compare(checkpoint, images, model)
+def check_writable(path: Path, force: bool) -> None:
+    """Raise VaecodecError if `path` exists (unless `force`) or its folder is not writable."""
+    if path.exists() and not force:
+        raise VaecodecError(
+            f"{path}: already exists; overwrite it with --force, or choose another file with -o"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise VaecodecError(f"{path}: its folder does not exist or cannot be written to")
 
 
 def main() -> None:
-    """Entry point: usage errors exit with 2, everything else that fails with 1, and nothing shows a traceback."""
-    warnings.filterwarnings(
-        "ignore", category=FutureWarning, message=".*torch.jit"
-    )  # of a library that we import
+    """Run the command. Usage errors exit with 2 and other failures with 1, without a traceback."""
+    # torch.jit warns inside a library that is imported here.
+    warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")
     try:
         app()
     except VaecodecError as error:
         sys.exit(f"vaecodec-train: {error}")
     except ModuleNotFoundError as error:
-        sys.exit(f"vaecodec-train: needs the package {error.name}: pip install '.[train]'")
+        sys.exit(
+            f"vaecodec-train: the package {error.name} is missing: pip install 'vaecodec[train]'"
+        )
     except KeyboardInterrupt:
         sys.exit(130)

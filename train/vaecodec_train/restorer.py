@@ -1,4 +1,4 @@
-"""Restoration: the codec's encoder as it is, and its synthesis adapted to give the picture without the damage."""
+"""Train restorers: the encoder of a codec with a synthesis that removes damage."""
 
 import math
 import time
@@ -12,6 +12,7 @@ import onnx
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto
+from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor, nn
 
@@ -20,97 +21,126 @@ from vaecodec.model.networks import Networks
 from vaecodec.tasks.restore import INPUT_CHANNELS, fill_masked
 from vaecodec_train.config import TrainConfig
 from vaecodec_train.export import onnx_graphs
-from vaecodec_train.model.autoencoder import Codec, Conv1x1
-from vaecodec_train.training import muon
-from vaecodec_train.training.dataset import Dataset, batch, held_out_crops
+from vaecodec_train.model.autoencoder import Autoencoder
+from vaecodec_train.model.blocks import Conv1x1
+from vaecodec_train.training.dataset import Dataset, draw_batch, held_out_crops
+from vaecodec_train.training.muon import Muon, is_matrix
 
 EMA = 0.99
-DECAY = 0.6  # the part of the time, at its end, over which the rate falls to zero
+WARMUP = 50  # iterations over which the learning rate rises
+DECAY = 0.6  # share of the time, at its end, over which the learning rate falls to zero
+ITERATIONS_PER_REPORT = 20
+HOLE_SIDE = 16
 Pixels = npt.NDArray[np.uint8]
 
 
 class Restorer(nn.Module):
     """Damaged image (B, 3 or, with a mask, 4, H, W) in [0, 1] -> restored image (B, 3, H, W).
 
-    The last stage of g_s also sees the damaged pixels themselves, since the latents were not made to keep all of them.
+    g_a is frozen. The last stage of g_s also reads the damaged pixels, since the latents do not
+    keep all of their detail:
+
+        x --> g_a --> g_s.unfold --> * gain --> + --> g_s.fine --> g_s.head --> + --> restored
+        |                                       ^                               ^
+        +--> pixel_unshuffle by 8 --> to_fine --+                               |
+                                 +--> to_output --------------------------------+
+
+    Args:
+        autoencoder: gives g_a, g_s and the gains of the highest quality. Its g_s is trained in
+            place.
+        channels: channels of the damaged image.
     """
 
     gain_a: Tensor
     gain_s: Tensor
     gain_y: Tensor
 
-    def __init__(self, codec: Codec, channels: int):
+    def __init__(self, autoencoder: Autoencoder, channels: int):
         super().__init__()
-        c, top = codec.config, torch.ones(1)
+        highest = torch.ones(1)
         self.channels = channels
-        self.g_a, self.g_s = codec.g_a.requires_grad_(False), codec.g_s
+        self.g_a = autoencoder.g_a.requires_grad_(False)
+        self.g_s = autoencoder.g_s
         with torch.no_grad():
-            self.register_buffer("gain_a", codec.at_quality(codec.log_gain_a, top).exp())
-            self.register_buffer("gain_s", codec.at_quality(codec.log_gain_s, top).exp())
-            self.register_buffer("gain_y", codec.at_quality(codec.log_gain_y, top).exp())
-        self.see = zero(Conv1x1(64 * channels, c.n))
-        self.keep = zero(Conv1x1(64 * channels, 192))
+            for name in ("gain_a", "gain_s", "gain_y"):
+                table = getattr(autoencoder, f"log_{name}")
+                self.register_buffer(name, autoencoder.at_quality(table, highest).exp())
+        self.to_fine = zeroed(Conv1x1(64 * channels, autoencoder.config.n))
+        self.to_output = zeroed(Conv1x1(64 * channels, 192))
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             y = self.g_a(x[:, :3], self.gain_a)
-        seen = F.pixel_unshuffle(x - 0.5, 8)
-        fine = self.g_s.fine(self.g_s.unfold(y) * self.gain_s + self.see(seen))
-        return F.pixel_shuffle(self.g_s.head(fine) + self.keep(seen), 8) + 0.5
+        cells = F.pixel_unshuffle(x - 0.5, 8)
+        fine = self.g_s.fine(self.g_s.unfold(y) * self.gain_s + self.to_fine(cells))
+        return F.pixel_shuffle(self.g_s.head(fine) + self.to_output(cells), 8) + 0.5
 
 
 @torch.no_grad()
-def zero(conv: nn.Conv2d) -> nn.Conv2d:
-    """So that a restorer begins as the codec."""
+def zeroed(conv: nn.Conv2d) -> nn.Conv2d:
+    """Set all weights to zero, so that a new restorer computes what the codec does."""
     for parameter in conv.parameters():
         parameter.zero_()
     return conv
 
 
-def noise(image: Pixels, rng: np.random.Generator, sigma: float | None = None) -> Pixels:
-    """Gaussian noise of a deviation between 10 and 40 grey levels, or of `sigma`, rounded and clipped as image files are."""
+def add_noise(image: Pixels, rng: np.random.Generator, sigma: float | None = None) -> Pixels:
+    """Add Gaussian noise and round to 8 bits.
+
+    sigma: standard deviation in grey levels. By default random between 10 and 40.
+    """
     deviation = rng.uniform(10, 40) if sigma is None else sigma
     noisy = image + rng.standard_normal(image.shape, np.float32) * np.float32(deviation)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
-def holes(
-    image: Pixels, rng: np.random.Generator, share: float | None = None, side: int = 16
-) -> Pixels:
-    """Squares of side x side pixels missing at random from a grid of them, a `share` of all (0.05 to 0.3 unless told)."""
-    rows, columns = -(-image.shape[0] // side), -(-image.shape[1] // side)
-    part = rng.uniform(0.05, 0.3) if share is None else share
-    lost = np.repeat(np.repeat(rng.random((rows, columns)) < part, side, 0), side, 1)[
-        : image.shape[0], : image.shape[1]
-    ]
-    y, x = (0, 0) if share is not None else rng.integers(0, side, 2)
-    mask = np.roll(lost, (y, x), (0, 1))
+def cut_holes(image: Pixels, rng: np.random.Generator, share: float | None = None) -> Pixels:
+    """Remove random squares of a grid.
+
+    Returns (H, W, 4): the image with filled holes, and their mask (255).
+
+    share: share of the squares that are removed. By default random between 0.05 and 0.3, with a
+    randomly shifted grid.
+    """
+    height, width = image.shape[:2]
+    rows = -(-height // HOLE_SIDE)
+    columns = -(-width // HOLE_SIDE)
+    probability = rng.uniform(0.05, 0.3) if share is None else share
+    squares = rng.random((rows, columns)) < probability
+    mask = np.repeat(np.repeat(squares, HOLE_SIDE, 0), HOLE_SIDE, 1)[:height, :width]
+    if share is None:
+        y, x = rng.integers(0, HOLE_SIDE, 2)
+        mask = np.roll(mask, (y, x), (0, 1))
     return np.dstack([fill_masked(image, mask), mask.astype(np.uint8) * 255])
 
 
 def blur(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Halved and brought back to size by Pillow's bicubic filter: what superres sees."""
-    from PIL import Image
-
-    whole = Image.fromarray(image)
-    half = whole.resize((whole.width // 2, whole.height // 2), Image.Resampling.BICUBIC)
-    return np.asarray(half.resize(whole.size, Image.Resampling.BICUBIC))
-
-
-TASKS: dict[str, Callable[..., Pixels]] = {"denoise": noise, "inpaint": holes, "superres": blur}
+    """Halve the image and enlarge it again with Pillow's bicubic filter, as superres does."""
+    picture = Image.fromarray(image)
+    half_size = (picture.width // 2, picture.height // 2)
+    half = picture.resize(half_size, Image.Resampling.BICUBIC)
+    return np.asarray(half.resize(picture.size, Image.Resampling.BICUBIC))
 
 
-def tensors(clean: list[Pixels], damaged: list[Pixels]) -> tuple[Tensor, Tensor]:
-    """(B, 3, H, W) and (B, 3 or 4, H, W), float32 in [0, 1]."""
-    pair = [
-        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255)
-        for images in (clean, damaged)
-    ]
-    return pair[0], pair[1]
+TASKS: dict[str, Callable[..., Pixels]] = {
+    "denoise": add_noise,
+    "inpaint": cut_holes,
+    "superres": blur,
+}
+HELD_OUT_DAMAGE: dict[str, dict[str, Any]] = {
+    "denoise": {"sigma": 25},
+    "inpaint": {"share": 0.2},
+    "superres": {},
+}
 
 
-def errors(restored: Tensor, clean: Tensor, damaged: Tensor) -> Tensor:
-    """Mean squared error of each image (B,), where there is a mask only of the missing pixels."""
+def to_tensor(images: list[Pixels]) -> Tensor:
+    """Stack images (H, W, C) to (B, C, H, W), float32 in [0, 1]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255)
+
+
+def mean_squared_errors(restored: Tensor, clean: Tensor, damaged: Tensor) -> Tensor:
+    """Return the error of each image (B,), of the missing pixels only if there is a mask."""
     squares = (restored - clean).square()
     if damaged.shape[1] == 3:
         return squares.mean((1, 2, 3))
@@ -118,79 +148,87 @@ def errors(restored: Tensor, clean: Tensor, damaged: Tensor) -> Tensor:
     return (squares * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)) + 1)
 
 
-def train(
+def draw_pairs(
+    dataset: Dataset, config: TrainConfig, iteration: int, damage: Callable[..., Pixels]
+) -> tuple[Tensor, Tensor]:
+    """Return the batch of an iteration, clean (B, 3, H, W) and damaged (B, 3 or 4, H, W)."""
+    rng = np.random.default_rng([config.seed, iteration])
+    crops = list(draw_batch(dataset, config, iteration)[0])
+    damaged = [damage(np.ascontiguousarray(crop), rng) for crop in crops]
+    return to_tensor(crops), to_tensor(damaged)
+
+
+def train_restorer(
     task: str,
-    codec: Codec,
+    autoencoder: Autoencoder,
     dataset: Dataset,
     minutes: float,
-    size: int = 8,
+    batch: int = 8,
     patch: int = 256,
     rate: float = 0.005,
     seed: int = 0,
     compiled: bool = True,
 ) -> tuple[Restorer, dict[str, Any]]:
-    """Adapt g_s for so many minutes of processor time, with Muon and averaged weights. Returns the restorer and its figures:
-    mean PSNR in dB on the held-out crops, damaged and restored."""
-    damage = TASKS[task]
-    config = TrainConfig(batch=size, patch=patch, downscale=True, seed=seed)
-    model = Restorer(codec, INPUT_CHANNELS[task]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learned = [p for p in model.parameters() if p.requires_grad]
-    average = [p.detach().clone() for p in learned]
-    matrices, others = (
-        [p for p in learned if muon.is_matrix(p)],
-        [p for p in learned if not muon.is_matrix(p)],
-    )
+    """Adapt g_s to a task with Muon and averaged weights.
+
+    Args:
+        task: a key of `TASKS`.
+        autoencoder: the codec to start from; its g_s is trained in place.
+        dataset: clean images.
+        minutes: of processor time, over all cores.
+        batch: crops in a batch.
+        patch: side of a crop in pixels.
+        rate: learning rate of the matrices; everything else has a fifth of it.
+        seed: of the batches and the damage.
+        compiled: use torch.compile.
+
+    Returns:
+        The restorer and its figures, among them the mean PSNR in dB on the held-out crops, damaged
+        and restored.
+    """
+    config = TrainConfig(batch=batch, patch=patch, downscale=True, seed=seed)
+    restorer = Restorer(autoencoder, INPUT_CHANNELS[task]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learned = [p for p in restorer.parameters() if p.requires_grad]
+    averages = [p.detach().clone() for p in learned]
     optimizers = [
-        (muon.Muon(matrices, rate), rate),
-        (torch.optim.Adam(others, rate / 5), rate / 5),
+        (Muon([p for p in learned if is_matrix(p)], rate), rate),
+        (torch.optim.Adam([p for p in learned if not is_matrix(p)], rate / 5), rate / 5),
     ]
-    forward = torch.compile(model) if compiled else model
-    start, step = time.process_time(), 0
+    forward = torch.compile(restorer) if compiled else restorer
+    start = time.process_time()
+    iteration = 0
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
     with Progress(*columns, transient=True) as progress:
         bar = progress.add_task(task, total=minutes, state="")
         while (used := (time.process_time() - start) / 60) < minutes:
-            rng = np.random.default_rng([seed, step])
-            crops = list(batch(dataset, config, step)[0])
-            clean, damaged = tensors(
-                crops, [damage(np.ascontiguousarray(crop), rng) for crop in crops]
-            )
-            factor = min(1.0, (step + 1) / 50, (1 - used / minutes) / DECAY)
+            clean, damaged = draw_pairs(dataset, config, iteration, TASKS[task])
+            factor = min(1.0, (iteration + 1) / WARMUP, (1 - used / minutes) / DECAY)
             for optimizer, lr in optimizers:
                 optimizer.param_groups[0]["lr"] = lr * factor
-            loss = (
-                (
-                    errors(
-                        forward(damaged.contiguous(memory_format=torch.channels_last)),
-                        clean,
-                        damaged,
-                    )
-                    + 1e-6
-                )
-                .log()
-                .mean()
-            )
+            restored = forward(damaged.contiguous(memory_format=torch.channels_last))
+            loss = (mean_squared_errors(restored, clean, damaged) + 1e-6).log().mean()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(learned, 1.0)
             for optimizer, _ in optimizers:
                 optimizer.step()
-            for p, a in zip(learned, average, strict=True):
+            for p, average in zip(learned, averages, strict=True):
                 p.grad = None
-                a.lerp_(p.detach(), 1 - min(EMA, step / (step + 10)))
-            step += 1
-            if step % 20 == 0:
-                state = f"step {step}, {-10 * loss.item() / math.log(10):.2f} dB, {minutes - used:.0f} minutes left"
+                average.lerp_(p.detach(), 1 - min(EMA, iteration / (iteration + 10)))
+            iteration += 1
+            if iteration % ITERATIONS_PER_REPORT == 0:
+                psnr = -10 * loss.item() / math.log(10)
+                state = f"iteration {iteration}, {psnr:.2f} dB, {minutes - used:.0f} minutes left"
                 progress.update(bar, completed=used, state=state)
                 if not progress.console.is_terminal:
                     print(state, flush=True)
     with torch.no_grad():
-        for p, a in zip(learned, average, strict=True):
-            p.copy_(a)
-    before, after = measure(model, task, dataset)
-    return model.eval(), {
+        for p, average in zip(learned, averages, strict=True):
+            p.copy_(average)
+    before, after = measure(restorer, task, dataset)
+    return restorer.eval(), {
         "task": task,
-        "steps": step,
-        "batch": size,
+        "steps": iteration,
+        "batch": batch,
         "patch": patch,
         "cpu_minutes": round(minutes, 1),
         "held_out_damaged_psnr": round(before, 3),
@@ -199,60 +237,62 @@ def train(
 
 
 @torch.no_grad()
-def measure(model: Restorer, task: str, dataset: Dataset) -> tuple[float, float]:
-    """Mean PSNR (dB) on the held-out crops, damaged and restored: noise of 25 grey levels, a fifth of the blocks missing."""
-    settings: dict[str, dict[str, Any]] = {
-        "denoise": {"sigma": 25},
-        "inpaint": {"share": 0.2},
-        "superres": {},
-    }
-    decibels, damage = [], TASKS[task]
+def measure(restorer: Restorer, task: str, dataset: Dataset) -> tuple[float, float]:
+    """Return the mean PSNR in dB on the held-out crops, damaged and restored.
+
+    The damage is noise of 25 grey levels, a fifth of the squares missing, or half the resolution.
+    """
+    psnrs = []
     for i, crop in enumerate(held_out_crops(dataset)):
-        clean, damaged = tensors(
-            [crop], [damage(crop, np.random.default_rng([1, i]), **settings[task])]
-        )
-        decibels.append(
-            [
-                float(-10 * errors(image, clean, damaged).log10())
-                for image in (damaged[:, :3], model(damaged))
-            ]
-        )
-    means = np.mean(decibels, 0)
-    return float(means[0]), float(means[1])
+        rng = np.random.default_rng([1, i])
+        clean = to_tensor([crop])
+        damaged = to_tensor([TASKS[task](crop, rng, **HELD_OUT_DAMAGE[task])])
+        pair = (damaged[:, :3], restorer(damaged))
+        psnrs.append([float(-10 * mean_squared_errors(x, clean, damaged).log10()) for x in pair])
+    before, after = np.mean(psnrs, 0)
+    return float(before), float(after)
 
 
 @torch.no_grad()
-def same_encoder(codec: Codec, nets: Networks) -> bool:
-    """Whether the runtime's g_a is this codec's (whose weights it has as float16)."""
-    if codec.config.m != nets.m:
+def same_encoder(autoencoder: Autoencoder, nets: Networks) -> bool:
+    """Return whether a loaded model has the g_a of the autoencoder, up to float16 weights."""
+    if autoencoder.config.m != nets.m:
         return False
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.float32)
-    x, top = torch.from_numpy(image).permute(2, 0, 1)[None] / 255, torch.ones(1)
-    y = (
-        codec.g_a(x, codec.at_quality(codec.log_gain_a, top).exp())
-        * codec.at_quality(codec.log_gain_y, top).exp()
-    )
+    x = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    y, _ = autoencoder.latent(x, torch.ones(1))
     expected = y[0].numpy()
     return bool(np.abs(nets.analyse(image, 100) - expected).max() < 0.05 * np.abs(expected).max())
 
 
-def write(model: Restorer, path: Path, model_id: str, figures: dict[str, Any]) -> None:
-    """An ONNX graph for the runtime: y (as g_a gives it at quality 100) and the damaged image -> the restored image."""
-    g, g_s = onnx_graphs.Graph(figures["task"]), model.g_s
+def write_restorer(restorer: Restorer, path: Path, model_id: str, figures: dict[str, Any]) -> None:
+    """Write the ONNX graph that `vaecodec restore` runs.
+
+    Inputs are y, as g_a gives it at quality 100, and the damaged image. The output is the restored
+    image.
+
+    Args:
+        restorer: a trained restorer.
+        path: the file to write.
+        model_id: id of the exported model whose g_a it needs; stored in the file.
+        figures: see `train_restorer`; stored in the file.
+    """
+    g = onnx_graphs.Graph(figures["task"])
+    g_s = restorer.g_s
     y = g.input("y", TensorProto.FLOAT, [1, g_s.stem.in_channels, "h", "w"])
-    image = g.input("image", TensorProto.FLOAT, ["H", "W", model.channels])
-    order = np.arange(64 * model.channels).reshape(model.channels, 64).T.reshape(-1)
-    seen = onnx_graphs.cells_of_8(g, image, model.channels)
-    y = g.op("Div", y, g.const(model.gain_y.numpy()))
-    x = g.op("Mul", onnx_graphs.unfold(g, y, g_s), g.const(model.gain_s.numpy()))
-    x = g.op("Add", x, g.float_conv(seen, model.see, columns=order))
+    image = g.input("image", TensorProto.FLOAT, ["H", "W", restorer.channels])
+    color_last = np.arange(64 * restorer.channels).reshape(restorer.channels, 64).T.reshape(-1)
+    cells = onnx_graphs.cells_of_8(g, image, restorer.channels)
+    y = g.op("Div", y, g.const(restorer.gain_y.numpy()))
+    x = g.op("Mul", onnx_graphs.unfold(g, y, g_s), g.const(restorer.gain_s.numpy()))
+    x = g.op("Add", x, g.float_conv(cells, restorer.to_fine, columns=color_last))
     for block in g_s.fine:
         x = onnx_graphs.float_block(g, x, block)
-    kept = g.float_conv(seen, model.keep, onnx_graphs.COLOR_LAST, order, scale=255)
-    x = g.op("Add", g.float_conv(x, g_s.head, onnx_graphs.COLOR_LAST, scale=255, shift=127.5), kept)
+    rows = onnx_graphs.COLOR_LAST
+    detail = g.float_conv(cells, restorer.to_output, rows, color_last, scale=255)
+    x = g.op("Add", g.float_conv(x, g_s.head, rows, scale=255, shift=127.5), detail)
     g.output(onnx_graphs.pixels_of_cells(g, x), "restored", TensorProto.FLOAT, 3)
     stored = onnx.load_from_string(g.finish())
-    onnx.helper.set_model_props(
-        stored, {"model": model_id, **{name: str(value) for name, value in figures.items()}}
-    )
+    properties = {"model": model_id, **{name: str(value) for name, value in figures.items()}}
+    onnx.helper.set_model_props(stored, properties)
     write_file(path, stored.SerializeToString())

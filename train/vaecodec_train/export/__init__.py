@@ -1,1 +1,1 @@
-"""Checkpoints to model folders: integer networks, probability tables and ONNX graphs."""
+"""Turn a checkpoint into a model folder: integer networks, tables and ONNX graphs."""

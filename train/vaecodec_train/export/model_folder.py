@@ -1,4 +1,4 @@
-"""Writes a model folder for the runtime: ONNX graphs, integer tables and a manifest (docs/FORMAT.md, "The model")."""
+"""Write a model folder: ONNX graphs, tables and a manifest (docs/FORMAT.md, "The model")."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaecodec._arrays import I32, Integers
+from vaecodec._arrays import F64, I32, Integers
 from vaecodec.coding.latents import encode_tile
 from vaecodec.entropy.tables import Tables
 from vaecodec.errors import VaecodecError
@@ -21,8 +21,8 @@ from vaecodec.image.files import images_in
 from vaecodec.model import networks
 from vaecodec.spec import FREQUENCY_BITS, SEGMENTS
 from vaecodec_train.export.integer import (
-    LOG_SCALE_STEP,
-    SCALES,
+    LOG_SCALE_SPACING,
+    Y_TABLES,
     IntegerModel,
     gaussian_table,
     plan,
@@ -31,20 +31,22 @@ from vaecodec_train.export.integer import (
 from vaecodec_train.export.onnx_graphs import all_graphs
 from vaecodec_train.export.onnx_refine import gradient_graph
 from vaecodec_train.export.qat import train_entropy
-from vaecodec_train.model.autoencoder import LOG_SCALE_MIN, Codec
+from vaecodec_train.model.autoencoder import LOG_SCALE_MIN, Autoencoder
 
 PATCH = 256
-PRIOR_WEIGHT = 100.0  # how many observed symbols the parametric table counts for
-BANDS = 8  # equal parts of the scale of quality, each with its own tables of z
-PASSES = 2  # qualities that each crop is coded at to fit the tables
+PRIOR_WEIGHT = 100.0  # number of observed symbols that the parametric table counts for
+BANDS = 8  # equal ranges of quality, each with its own tables of z
+PASSES = 2  # number of qualities at which each crop is coded to fit the tables
 
-Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
 
 def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
-    """`count` random crops (256, 256, 3) of the images in the folders, each from another image where there are enough; every
-    second one of the image at a random scale of 0.5 to 1, so that the tables know sharper pictures than the images are."""
+    """Cut `count` random crops (256, 256, 3) from the images in the folders.
+
+    Each comes from a different image if there are enough.     Every second crop is downscaled by a
+    random factor of 0.5 to 1, so that the tables also fit pictures sharper than the images.
+    """
     rng = np.random.default_rng(seed)
     paths = [Path(name) for folder in folders for name in images_in(folder)]
     crops: list[Pixels] = []
@@ -76,7 +78,7 @@ def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
 
 
 def batches(crops: list[Pixels], size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
-    """(images, qualities) for calibration; the qualities cover [0, 1] evenly, ends included."""
+    """Yield (images, qualities) for calibration. Qualities cover [0, 1] evenly, ends included."""
     for i in range(0, len(crops), size):
         part = crops[i : i + size]
         yield (
@@ -85,8 +87,8 @@ def batches(crops: list[Pixels], size: int = 8) -> Iterator[tuple[Tensor, Tensor
         )
 
 
-def to_frequencies(probability: Floats) -> npt.NDArray[np.uint32]:
-    """Positive integers that sum to 2^24, close to the given probabilities."""
+def to_frequencies(probability: F64) -> npt.NDArray[np.uint32]:
+    """Return positive integers that sum to 2^24, close to the given probabilities."""
     p = probability / probability.sum()
     frequency = np.maximum(1, np.floor(p * 2**FREQUENCY_BITS)).astype(np.int64)
     frequency[np.argmax(frequency)] += 2**FREQUENCY_BITS - frequency.sum()
@@ -94,18 +96,21 @@ def to_frequencies(probability: Floats) -> npt.NDArray[np.uint32]:
     return as_stored
 
 
-def refit(prior: list[Floats], counts: list[Floats]) -> list[Floats]:
-    """Observed counts, smoothed by the parametric table; an end of a table also stands for everything beyond it."""
+def refit(prior: list[F64], counts: list[F64]) -> list[F64]:
+    """Smooth observed counts with the parametric tables.
+
+    The ends of a table also stand for everything beyond them.
+    """
     return [(PRIOR_WEIGHT * p / p.sum() + n) for p, n in zip(prior, counts, strict=True)]
 
 
-def z_prior(model: Codec) -> list[Floats]:
-    """Tables of z from the learned factorized prior, as wide as holds all but 2^-20 of each side."""
+def z_prior(autoencoder: Autoencoder) -> list[F64]:
+    """Return the tables of z from the learned prior. They omit at most 2^-20 on each side."""
     tables = []
     with torch.no_grad():
-        median = model.prior_z._get_medians().reshape(-1, 1, 1)
+        median = autoencoder.prior_z._get_medians().reshape(-1, 1, 1)
         values = torch.arange(-255, 256).float()
-        p = model.prior_z._likelihood(values[None, None] + median)[0]
+        p = autoencoder.prior_z._likelihood(values[None, None] + median)[0]
         for row in p[:, 0].double().numpy():
             seen = np.flatnonzero(row > 2**-20)
             half = max(2, int(np.abs(seen - 255).max())) if seen.size else 2
@@ -117,7 +122,7 @@ class Counter:
     """A symbol sink that counts the symbols of each table."""
 
     def __init__(self) -> None:
-        self.counts: dict[Tables, list[Floats]] = {}
+        self.counts: dict[Tables, list[F64]] = {}
 
     def encode(self, tables: Tables, index: Integers, symbols: I32) -> None:
         """Count symbols (n,). `index` (n,) is the table of each symbol."""
@@ -129,17 +134,25 @@ class Counter:
 
 
 @torch.no_grad()
-def linear_synthesis(model: Codec, crops: list[Pixels]) -> npt.NDArray[np.float16]:
-    """The matrix that gives g_s's pictures at half size from y without its gain, least squares: (8, 8, 3, m + 1)."""
-    m = model.config.m
+def linear_synthesis(autoencoder: Autoencoder, crops: list[Pixels]) -> npt.NDArray[np.float16]:
+    """Fit the matrix (8, 8, 3, m + 1) that maps y without its gain to half-size pictures of g_s.
+
+    It is the least-squares solution.
+    """
+    m = autoencoder.config.m
     square, product = (
         torch.zeros(m + 1, m + 1, dtype=torch.double),
         torch.zeros(m + 1, 192, dtype=torch.double),
     )
     for x, q in batches(crops):
-        y, gain = model.latent(x, q)
-        y_hat = model.code(y, q)[0] / gain
-        picture = model.g_s(y_hat, model.at_quality(model.log_gain_s, q).exp()).clamp(0, 1) * 255
+        y, gain = autoencoder.latent(x, q)
+        y_hat = autoencoder.code_latent(y, q)[0] / gain
+        picture = (
+            autoencoder.g_s(y_hat, autoencoder.at_quality(autoencoder.log_gain_s, q).exp()).clamp(
+                0, 1
+            )
+            * 255
+        )
         half = torch.nn.functional.pixel_unshuffle(torch.nn.functional.avg_pool2d(picture, 2), 8)
         cells = y_hat.permute(0, 2, 3, 1).reshape(-1, m).double()
         cells = torch.cat([cells, torch.ones(len(cells), 1, dtype=torch.double)], 1)
@@ -155,17 +168,17 @@ def linear_synthesis(model: Codec, crops: list[Pixels]) -> npt.NDArray[np.float1
 
 def write_tables(
     folder: Path,
-    model: Codec,
+    autoencoder: Autoencoder,
     integers: IntegerModel,
-    y: list[Floats],
-    z: list[Floats],
+    y: list[F64],
+    z: list[F64],
     preview: npt.NDArray[np.float16],
 ) -> None:
-    def flat(tables: list[Floats]) -> npt.NDArray[np.uint32]:
+    def flat(tables: list[F64]) -> npt.NDArray[np.uint32]:
         return np.concatenate([to_frequencies(t) for t in tables])
 
     gains = {
-        name: getattr(model, name).detach().numpy()
+        name: getattr(autoencoder, name).detach().numpy()
         for name in ("log_gain_a", "log_gain_s", "log_gain_y")
     }
     np.savez(
@@ -183,13 +196,13 @@ def write_tables(
     )
 
 
-def write_manifest(folder: Path, model: Codec, figures: dict[str, object]) -> str:
+def write_manifest(folder: Path, autoencoder: Autoencoder, figures: dict[str, object]) -> str:
     model_id = networks.content_id(folder)
     manifest = {
         "id": model_id,
-        "config": dataclasses.asdict(model.config),
+        "config": dataclasses.asdict(autoencoder.config),
         "figures": figures,
-        "lambda": [model.config.lambda_min, model.config.lambda_max],
+        "lambda": [autoencoder.config.lambda_min, autoencoder.config.lambda_max],
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return model_id
@@ -207,42 +220,51 @@ def shuffled(crops: list[Pixels], size: int = 8, seed: int = 0) -> Iterator[tupl
 
 
 def export(
-    model: Codec, crops: list[Pixels], out: Path, figures: dict[str, object], aware: int = 0
+    autoencoder: Autoencoder,
+    crops: list[Pixels],
+    out: Path,
+    figures: dict[str, object],
+    qat_iterations: int = 0,
 ) -> Path:
-    """Quantize on `crops`, refit the probability tables on them, and write `out`/<model id>/. Returns that folder.
+    """Export an autoencoder. Returns the new folder, `out`/<model id>.
 
-    aware: steps of quantization-aware training in between; they change `model`.
+    crops: for quantizing and for refitting the probability tables.
+    qat_iterations: iterations of quantization-aware training in between, which change
+    `autoencoder`.
     """
     if len(crops) < 8:
         raise VaecodecError(
             f"calibration needs at least 8 images of {PATCH} x {PATCH} pixels, not {len(crops)}"
         )
     out.mkdir(parents=True, exist_ok=True)
-    steps = plan(model, batches(crops[:64]))
-    if aware:
-        train_entropy(model, steps, shuffled(crops), aware)
-    integers = quantize(model, steps)
-    y = [gaussian_table(float(np.exp(LOG_SCALE_MIN + i * LOG_SCALE_STEP))) for i in range(SCALES)]
-    z = z_prior(model) * BANDS
+    scales = plan(autoencoder, batches(crops[:64]))
+    if qat_iterations:
+        train_entropy(autoencoder, scales, shuffled(crops), qat_iterations)
+    integers = quantize(autoencoder, scales)
+    y = [
+        gaussian_table(float(np.exp(LOG_SCALE_MIN + i * LOG_SCALE_SPACING)))
+        for i in range(Y_TABLES)
+    ]
+    z = z_prior(autoencoder) * BANDS
     with tempfile.TemporaryDirectory(dir=out) as name:
         folder = Path(name) / "model"  # with ordinary permissions, unlike the temporary folder
         folder.mkdir()
         for file, data in (
-            all_graphs(model, integers) | {"refine.onnx": gradient_graph(model)}
+            all_graphs(autoencoder, integers) | {"refine.onnx": gradient_graph(autoencoder)}
         ).items():
             (folder / file).write_bytes(data)
-        preview = linear_synthesis(model, crops[:200])
-        write_tables(folder, model, integers, y, z, preview)
-        write_manifest(folder, model, {})
+        preview = linear_synthesis(autoencoder, crops[:200])
+        write_tables(folder, autoencoder, integers, y, z, preview)
+        write_manifest(folder, autoencoder, {})
         nets = networks.Networks(folder)
         counter = Counter()
         for i, crop in enumerate(crops * PASSES):
-            quality = 1 + 99 * (
-                i * 0.6180339887 % 1
-            )  # evenly spread, whatever the order of the crops
-            latent = nets.analyse(crop, quality)
-            latent_z = nets.hyper_analyse(latent)
-            encode_tile(nets, quality, (PATCH, PATCH), [counter] * SEGMENTS, latent, latent_z)
+            # Evenly spread, whatever the order of the crops.
+            quality = 1 + 99 * (i * 0.6180339887 % 1)
+            latent_y = nets.analyse(crop, quality)
+            latent_z = nets.hyper_analyse(latent_y)
+            size = (PATCH, PATCH)
+            encode_tile(nets, quality, size, [counter] * SEGMENTS, latent_y, latent_z)
         counts_z = [
             n
             for band in range(BANDS)
@@ -250,8 +272,8 @@ def export(
         ]
         # Residuals are symmetric: counting both signs together halves the noise of the tables.
         counts_y = [(n + n[::-1]) / 2 for n in counter.counts[nets.y_tables]]
-        write_tables(folder, model, integers, refit(y, counts_y), refit(z, counts_z), preview)
-        target = out / write_manifest(folder, model, figures)
+        write_tables(folder, autoencoder, integers, refit(y, counts_y), refit(z, counts_z), preview)
+        target = out / write_manifest(folder, autoencoder, figures)
         if target.exists():
             shutil.rmtree(target)
         shutil.copytree(folder, target)

@@ -1,4 +1,4 @@
-"""Writes the networks as ONNX graphs: float ones with float16 weights, integer ones with int16 weights."""
+"""Write the networks as ONNX graphs, with float16 weights or (integer networks) int16 weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,8 @@ from torch import nn
 
 from vaecodec.spec import STEPS, group_at
 from vaecodec_train.export.integer import LIMIT, IntegerConv, IntegerModel
-from vaecodec_train.model.autoencoder import GATED_LIMIT, Analysis, Codec, PlainBlock, Synthesis
+from vaecodec_train.model.autoencoder import Analysis, Autoencoder, Synthesis
+from vaecodec_train.model.blocks import GATED_LIMIT, PlainBlock
 
 Array = npt.NDArray[Any]
 MEAN_LIMIT = 2**20
@@ -75,7 +76,10 @@ class Graph:
         scale: float = 1,
         shift: float | Array = 0,
     ) -> str:
-        """conv(x) * scale + shift, of some output and input channels; the weights are stored as float16."""
+        """Return conv(x) * scale + shift for some output and input channels.
+
+        The weights are stored as float16.
+        """
         assert conv.bias is not None
         weight = self.const(conv.weight.detach().numpy()[rows][:, columns].astype(np.float16))
         bias = conv.bias.detach().numpy()[rows].astype(np.float32) * np.float32(scale) + np.asarray(
@@ -89,7 +93,10 @@ class Graph:
     def integer_conv(
         self, x: str, name: str, conv: IntegerConv, rows: Array | None = None, groups: int = 1
     ) -> str:
-        """The exact sum of a layer divided by 2^shift, not yet rounded. Dividing the weights instead is exact as well."""
+        """Return the exact sum of a layer divided by 2^shift, not yet rounded.
+
+        The weights are divided instead of the sum, which is exact as well.
+        """
         stored = {"weight": conv.weight, "bias": conv.bias, "shift": conv.shift}
         names = {}
         for part, value in stored.items():
@@ -159,7 +166,11 @@ def float_block(g: Graph, x: str, block: Any) -> str:
 
 
 def bounded_project(g: Graph, product: str, project: nn.Conv2d) -> str:
-    """project(clamp(product)). HardSigmoid, unlike Clip, keeps the engine's blocked layout; project undoes its scale."""
+    """Return project(clamp(product)).
+
+    HardSigmoid, unlike Clip, keeps the blocked layout of ONNX Runtime. The weights of `project`
+    undo its scale.
+    """
     share = g.op(
         "HardSigmoid", product, alpha=0.5 / GATED_LIMIT, beta=0.5
     )  # clamp(product) = (2 share - 1) GATED_LIMIT
@@ -175,8 +186,12 @@ def bounded_project(g: Graph, product: str, project: nn.Conv2d) -> str:
 
 
 def cells_of_8(g: Graph, image: str, channels: int) -> str:
-    """(H, W, channels) of 0 to 255 -> (1, 64 channels, H/8, W/8) of -1/2 to 1/2, in channel order (row, column, colour)."""
-    # Two transpositions of contiguous runs, kept apart by a reshape: the engine is slow at the one that they make up.
+    """Map pixels (H, W, channels), 0 to 255, to (1, 64 channels, H/8, W/8), -1/2 to 1/2.
+
+    The order of the channels is (row, column, colour).
+    """
+    # Two transpositions of contiguous runs, kept apart by a reshape, because ONNX
+    # Runtime is slow at the single transposition that they amount to.
     cells = g.op("Div", g.op("Shape", image, end=2), g.ints(8))
     down = g.op("Slice", cells, g.ints(0), g.ints(1))
     x = g.op(
@@ -242,7 +257,8 @@ def synthesis(g_s: Synthesis) -> bytes:
     gain = g.input("gain", TensorProto.FLOAT, [1, n, 1, 1])
     gain_y = g.input("gain_y", TensorProto.FLOAT, [1, m, 1, 1])
     x = g.op("Mul", unfold(g, g.op("Mul", y, gain_y), g_s), gain)
-    # A depthwise identity: its output has the engine's blocked layout, which all that follows then keeps.
+    # A depthwise identity gives its output ONNX Runtime's blocked layout, which the layers after it
+    # keep.
     x = g.op("Conv", x, g.const(np.ones((n, 1, 1, 1), np.float32)), kernel_shape=[1, 1], group=n)
     for block in g_s.fine:
         x = float_block(g, x, block)
@@ -252,7 +268,10 @@ def synthesis(g_s: Synthesis) -> bytes:
 
 
 def hyper_analysis(h_a: nn.Sequential) -> bytes:
-    """h_a.onnx: y (1, m, 4h, 4w) -> z (1, channels, h, w), in float: it only decides what is sent."""
+    """h_a.onnx: y (1, m, 4h, 4w) -> z (1, channels, h, w).
+
+    It may be in float, because only the encoder uses it.
+    """
     g = Graph("h_a")
     y = g.input("y", TensorProto.FLOAT, [1, h_a[0].in_channels, "h", "w"])  # type: ignore[list-item]
     x = g.float_conv(g.op("Mul", y, g.const(np.float32(0.25))), h_a[0])  # type: ignore[arg-type]
@@ -273,7 +292,7 @@ def integer_block(g: Graph, x: str, name: str, convs: dict[str, IntegerConv]) ->
 
 
 def head(g: Graph, x: str, name: str, step: int, model: IntegerModel) -> None:
-    """Means and log-scales of the quarter of the latents that `step` codes: outputs (4, m/4, h/2, w/2)."""
+    """Add the outputs mean and log_scale (4, m/4, h/2, w/2) of the latents that `step` codes."""
     m = model.bias_scale.shape[1]
     group = m // STEPS
     bias = g.input("bias_scale", TensorProto.FLOAT, [1, m, 1, 1])
@@ -301,7 +320,11 @@ def head(g: Graph, x: str, name: str, step: int, model: IntegerModel) -> None:
 
 
 def hyper_synthesis(model: IntegerModel, z: int, p: int) -> bytes:
-    """h_s.onnx: z (1, channels, h, w) in 1/16, bias_h, bias_scale -> p (1, P, 4h, 4w), mean and log_scale of step 0."""
+    """h_s.onnx.
+
+    Inputs: z (1, channels, h, w) in 1/16, bias_h, bias_scale.
+    Outputs: p (1, P, 4h, 4w); mean and log_scale of step 0.
+    """
     g, convs = Graph("h_s"), model.convs
     x = g.input("z", TensorProto.FLOAT, [1, z, "h", "w"])
     bias = g.input("bias_h", TensorProto.FLOAT, [1, p, 1, 1])
@@ -316,7 +339,11 @@ def hyper_synthesis(model: IntegerModel, z: int, p: int) -> bytes:
 
 
 def context(model: IntegerModel, step: int, m: int, p: int, blocks: int) -> bytes:
-    """context_N.onnx, step N = 1, 2, 3: p, y (1, m, h, w) in 1/64, bias_scale -> mean and log_scale of that step."""
+    """context_N.onnx of step N = 1, 2, 3.
+
+    Inputs: p, y (1, m, h, w) in 1/64, bias_scale.
+    Outputs: mean and log_scale of that step.
+    """
     g, convs, s = Graph(f"context_{step}"), model.convs, step - 1
     x = g.input("p", TensorProto.FLOAT, [1, p, "h", "w"])
     y = g.input("y", TensorProto.FLOAT, [1, m, "h", "w"])
@@ -331,13 +358,13 @@ def context(model: IntegerModel, step: int, m: int, p: int, blocks: int) -> byte
     return g.finish()
 
 
-def all_graphs(model: Codec, integers: IntegerModel) -> dict[str, bytes]:
-    """Every file of a model folder but the tables and the manifest."""
-    c = model.config
+def all_graphs(autoencoder: Autoencoder, integers: IntegerModel) -> dict[str, bytes]:
+    """Return the ONNX files of a model folder except refine.onnx, by name."""
+    c = autoencoder.config
     graphs = {
-        "g_a": analysis(model.g_a),
-        "g_s": synthesis(model.g_s),
-        "h_a": hyper_analysis(model.h_a),
+        "g_a": analysis(autoencoder.g_a),
+        "g_s": synthesis(autoencoder.g_s),
+        "h_a": hyper_analysis(autoencoder.h_a),
         "h_s": hyper_synthesis(integers, c.z, c.p),
     }
     for step in range(1, STEPS):

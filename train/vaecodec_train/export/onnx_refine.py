@@ -1,7 +1,8 @@
-"""refine.onnx: the gradient of a picture's rate and distortion with respect to y, for encoders that have time.
+"""Write refine.onnx: the gradient of rate and distortion with respect to y.
 
-The encoder moves y along it and anneals the rounding, as Yang et al. 2020 do ("Improving inference for neural image
-compression"). It decides only what is sent, so all of it is in float, and z stays as h_a gave it.
+A slow encoder moves y along the gradient and anneals the rounding, like Yang et al. 2020
+("Improving inference for neural image compression"). Only the encoder uses the graph, so it is in
+float. z stays as h_a gave it.
 """
 
 import math
@@ -12,27 +13,25 @@ import numpy as np
 from onnx import TensorProto
 from torch import nn
 
+from vaecodec.spec import STEPS
 from vaecodec_train.export.onnx_graphs import Graph
-from vaecodec_train.model.autoencoder import (
-    GATED_LIMIT,
-    LOG_SCALE_MAX,
-    LOG_SCALE_MIN,
-    STEPS,
-    Codec,
-    PlainBlock,
-)
+from vaecodec_train.model.autoencoder import LOG_SCALE_MAX, LOG_SCALE_MIN, Autoencoder
+from vaecodec_train.model.blocks import GATED_LIMIT, PlainBlock
 
-LEAST = 1e-7  # likelihood: the training's bound
+MIN_LIKELIHOOD = 1e-7  # the same bound as in training
 
 
 class Tape(Graph):
-    """A graph whose operations note how gradients pass through them; only what depends on `variable` has any."""
+    """A graph whose operations record how to compute gradients.
+
+    Only tensors that depend on a `variable` have gradients.
+    """
 
     def __init__(self, name: str):
         super().__init__(name)
         self.moving: set[str] = set()
         self.gradient: dict[str, str] = {}
-        self.steps: list[Callable[[], None]] = []
+        self.backward_rules: list[Callable[[], None]] = []
 
     def number(self, value: float) -> str:
         return self.const(np.array(value, np.float32))
@@ -58,7 +57,7 @@ class Tape(Graph):
                         if tensor in self.moving:
                             self.pull(tensor, rule(self.gradient[out]))
 
-            self.steps.append(back)
+            self.backward_rules.append(back)
         return out
 
     def add(self, a: str, b: str) -> str:
@@ -110,7 +109,7 @@ class Tape(Graph):
         return self.note(out, {x: lambda g: self.op("Mul", g, slope(x, out))})
 
     def linear(self, x: str, conv: nn.Conv2d) -> str:
-        """A 1x1 or a depthwise 3x3 convolution; the gradient's weights are made of the same stored ones."""
+        """Add a 1x1 or depthwise 3x3 convolution, whose gradient uses the same stored weights."""
         assert conv.bias is not None
         weight = self.op(
             "Cast",
@@ -152,8 +151,8 @@ class Tape(Graph):
         )
 
     def rewind(self) -> None:
-        for step in reversed(self.steps):
-            step()
+        for rule in reversed(self.backward_rules):
+            rule()
 
 
 def block(t: Tape, x: str, layers: Any) -> str:
@@ -176,7 +175,10 @@ def block(t: Tape, x: str, layers: Any) -> str:
 
 
 def relaxed(t: Tape, r: str, noise: str, tau: str) -> str:
-    """A number between the integers around r: near the nearer one for a small tau, with noise of a logistic distribution."""
+    """Return a number between the two integers around r.
+
+    For a small tau it is close to the nearer one. The noise has a logistic distribution.
+    """
     below = t.op("Floor", r)
     d = t.bound(t.sub(r, below), 1e-4, 1 - 1e-4)
     rest = t.sub(t.number(1), d)
@@ -186,22 +188,37 @@ def relaxed(t: Tape, r: str, noise: str, tau: str) -> str:
 
 
 def likelihood(t: Tape, k: str, log_scale: str) -> str:
-    """Of k, at least LEAST, under a Gaussian of mean 0 that is integrated over [k - 1/2, k + 1/2]."""
+    """Return the likelihood of k, at least MIN_LIKELIHOOD.
+
+    It is the integral of a Gaussian of mean 0 over [k - 1/2, k + 1/2].
+    """
     soft = t.log(t.plus(t.exp(t.bound(t.plus(log_scale, -LOG_SCALE_MIN), -60, 60)), 1))
     per_scale = t.exp(t.times(t.bound(t.plus(soft, LOG_SCALE_MIN), -60, LOG_SCALE_MAX), -1))
     upper, lower = (
         t.erf(t.times(t.mul(t.plus(k, shift), per_scale), 1 / math.sqrt(2)))
         for shift in (0.5, -0.5)
     )
-    return t.bound(t.times(t.sub(upper, lower), 0.5), LEAST, 2)
+    return t.bound(t.times(t.sub(upper, lower), 0.5), MIN_LIKELIHOOD, 2)
 
 
-def gradient_graph(codec: Codec) -> bytes:
-    """refine.onnx. Inputs: cells (1, 192, 2h, 2w), the picture of 0 to 1 less 1/2, as pixel_unshuffle by 8 has it; y and noise
-    (1, m, h, w); z (1, channels, h/4, w/4), quantized; masks (4, m, h, w), 1 where each step codes; anchors (1, n), the weights
-    of the quality tables' rows; tau and weight, lambda 255^2 (1,). Outputs: gradient (1, m, h, w), in bits; bits and error
-    (1,), the squared error summed over all samples."""
-    c, t = codec.config, Tape("refine")
+def gradient_graph(autoencoder: Autoencoder) -> bytes:
+    """Return refine.onnx.
+
+    Inputs:
+        cells: (1, 192, 2h, 2w), the picture in [0, 1] minus 1/2, after pixel_unshuffle by 8.
+        y, noise: (1, m, h, w).
+        z: (1, channels, h/4, w/4), quantized.
+        masks: (4, m, h, w), 1 where each step codes.
+        anchors: (1, n), the weights of the rows (knots) of the quality tables.
+        tau: (1,).
+        weight: (1,), lambda * 255^2.
+
+    Outputs:
+        gradient: (1, m, h, w), in bits.
+        bits: a scalar.
+        error: a scalar, the squared error summed over all samples.
+    """
+    c, t = autoencoder.config, Tape("refine")
     kind = TensorProto.FLOAT
     cells = t.input("cells", kind, [1, 192, "H", "W"])
     y, noise = (t.input(name, kind, [1, c.m, "h", "w"]) for name in ("y", "noise"))
@@ -216,18 +233,18 @@ def gradient_graph(codec: Codec) -> bytes:
             "Reshape", t.op("MatMul", anchors, t.const(table.detach().numpy())), t.ints(1, -1, 1, 1)
         )
 
-    h_s: Any = codec.h_s
+    h_s: Any = autoencoder.h_s
     x = t.shuffle(t.linear(t.times(z, 0.25), h_s[0].conv))
     x = t.shuffle(t.linear(block(t, x, h_s[1]), h_s[2].conv))
-    p = t.add(block(t, x, h_s[3]), row(codec.bias_h))
-    bias = row(codec.bias_scale)
+    p = t.add(block(t, x, h_s[3]), row(autoencoder.bias_h))
+    bias = row(autoencoder.bias_scale)
     total = y_hat = heads = ""
     for step in range(STEPS):
         if not step:
-            heads = t.linear(p, codec.prior_head)
+            heads = t.linear(p, autoencoder.prior_head)
         else:
-            layers: Any = codec.context[step - 1]
-            seen = t.linear(t.times(y_hat, 0.25), codec.context_in[step - 1])  # type: ignore[arg-type]
+            layers: Any = autoencoder.context[step - 1]
+            seen = t.linear(t.times(y_hat, 0.25), autoencoder.context_in[step - 1])  # type: ignore[arg-type]
             x = t.linear(t.joined(p, seen, c.p), layers[0])
             for one in list(layers)[1:-1]:
                 x = block(t, x, one)
@@ -240,15 +257,15 @@ def gradient_graph(codec: Codec) -> bytes:
         value = t.mul(t.add(k, mean), mask)
         total, y_hat = (t.add(total, bits), t.add(y_hat, value)) if step else (bits, value)
 
-    g_s = codec.g_s
-    plain = t.mul(y_hat, t.op("Exp", t.op("Neg", row(codec.log_gain_y))))
+    g_s = autoencoder.g_s
+    plain = t.mul(y_hat, t.op("Exp", t.op("Neg", row(autoencoder.log_gain_y))))
     x = t.linear(plain, g_s.stem)
     for one in g_s.coarse:
         x = block(t, x, one)
     x = t.linear(x, g_s.up.conv)
     if g_s.bypass is not None:
         x = t.add(x, t.linear(plain, g_s.bypass.conv))
-    x = t.mul(t.unfolded(x, c.n), t.op("Exp", row(codec.log_gain_s)))
+    x = t.mul(t.unfolded(x, c.n), t.op("Exp", row(autoencoder.log_gain_s)))
     for one in g_s.fine:
         x = block(t, x, one)
     error = t.sub(t.linear(x, g_s.head), cells)

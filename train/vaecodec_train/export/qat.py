@@ -1,7 +1,7 @@
-"""The quantization-aware phase before export: the entropy networks learn to live with being integers.
+"""Quantization-aware training of the entropy networks before export.
 
-Forward passes use rounded weights and activations (quantize.py), backward passes the gradient of the identity. g_a and h_a
-stay as they are, so the latents do too, and only the rate is left to be trained.
+Forward passes use rounded weights and activations (integer.py), backward passes the gradient of the
+identity. g_a and h_a do not change, so neither do the latents, and only the rate is trained.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,9 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from vaecodec_train.export.integer import LIMIT, Steps, entropy_convs, integer_conv
-from vaecodec_train.model.autoencoder import Codec, ste_round
+from vaecodec_train.export.integer import LIMIT, Scales, entropy_convs, integer_conv
+from vaecodec_train.model.autoencoder import Autoencoder
+from vaecodec_train.model.blocks import ste_round
 
 
 class OnGrid(nn.Module):
@@ -30,34 +31,37 @@ class OnGrid(nn.Module):
         return ste_round(x * self.unit) / self.unit
 
 
-def rounded(x: Tensor, step: Tensor, limit: float) -> Tensor:
-    step = step.float().reshape(1, -1, 1, 1)
-    return ste_round(x / step).clamp(-limit, limit) * step
+def rounded(x: Tensor, scale: Tensor, limit: float) -> Tensor:
+    scale = scale.float().reshape(1, -1, 1, 1)
+    return ste_round(x / scale).clamp(-limit, limit) * scale
 
 
-def fake_quantize(model: Codec, steps: Steps) -> list[Any]:
-    """Puts weights, biases and activations of h_s and the context model on their integer grids. Returns the hooks."""
+def fake_quantize(autoencoder: Autoencoder, scales: Scales) -> list[Any]:
+    """Put weights, biases and activations of the entropy networks on their integer grids.
+
+    Returns the hooks.
+    """
     hooks = []
-    for name, conv in entropy_convs(model).items():
-        step_in, step_out = steps.layers[name]
-        shift = torch.from_numpy(integer_conv(conv, step_in, step_out).shift).double()
-        unit = torch.exp2(shift) / step_out
-        columns = step_in.reshape(-1, 1) if conv.groups > 1 else step_in.reshape(1, -1)
+    for name, conv in entropy_convs(autoencoder).items():
+        scale_in, scale_out = scales.layers[name]
+        shift = torch.from_numpy(integer_conv(conv, scale_in, scale_out).shift).double()
+        unit = torch.exp2(shift) / scale_out
+        columns = scale_in.reshape(-1, 1) if conv.groups > 1 else scale_in.reshape(1, -1)
         parametrize.register_parametrization(
             conv, "weight", OnGrid((unit[:, None] * columns)[:, :, None, None])
         )
         parametrize.register_parametrization(conv, "bias", OnGrid(unit))
-        is_head = name == "prior_head" or name.endswith(f".{model.config.context_blocks + 1}")
+        is_head = name == "prior_head" or name.endswith(f".{autoencoder.config.context_blocks + 1}")
         limit = float("inf") if is_head else LIMIT  # means and log-scales are not clamped
 
         def after(
             module: nn.Module,
             inputs: Any,
             out: Tensor,
-            step: Tensor = step_out,
+            scale: Tensor = scale_out,
             limit: float = limit,
         ) -> Tensor:
-            return rounded(out, step, limit)
+            return rounded(out, scale, limit)
 
         hooks.append(conv.register_forward_hook(after))
         if (
@@ -65,32 +69,34 @@ def fake_quantize(model: Codec, steps: Steps) -> list[Any]:
         ):  # what the others read is on the grid already
 
             def before(
-                module: nn.Module, inputs: tuple[Tensor, ...], step: Tensor = step_in
+                module: nn.Module, inputs: tuple[Tensor, ...], scale: Tensor = scale_in
             ) -> tuple[Tensor]:
-                return (rounded(inputs[0], step, LIMIT),)
+                return (rounded(inputs[0], scale, LIMIT),)
 
             hooks.append(conv.register_forward_pre_hook(before))
     return hooks
 
 
-def entropy_parameters(model: Codec) -> list[nn.Parameter]:
+def entropy_parameters(autoencoder: Autoencoder) -> list[nn.Parameter]:
     parts = ("h_s.", "prior_head", "context", "bias_h", "bias_scale")
-    return [p for name, p in model.named_parameters() if name.startswith(parts)]
+    return [p for name, p in autoencoder.named_parameters() if name.startswith(parts)]
 
 
 def train_entropy(
-    model: Codec,
-    steps: Steps,
+    autoencoder: Autoencoder,
+    scales: Scales,
     batches: Iterator[tuple[Tensor, Tensor]],
     count: int,
     lr: float = 2e-5,
 ) -> None:
-    """`count` steps of Adam on the mean logarithm of the estimated rate; afterwards the model is as plain as before.
+    """Train the entropy networks under fake quantization, then remove the quantization.
+
+    The loss is the mean logarithm of the estimated rate, minimised by `count` iterations of Adam.
 
     batches: (images (B, 3, H, W) in [0, 1], qualities (B,) in [0, 1]).
     """
-    hooks = fake_quantize(model, steps)
-    learned = entropy_parameters(model)
+    hooks = fake_quantize(autoencoder, scales)
+    learned = entropy_parameters(autoencoder)
     optimizer = torch.optim.Adam(learned, lr)
     for i in track(
         range(count), "Quantization-aware training", console=Console(stderr=True), transient=True
@@ -98,14 +104,14 @@ def train_entropy(
         optimizer.param_groups[0]["lr"] = lr * (1 - i / count)
         x, q = next(batches)
         with torch.no_grad():
-            y, _ = model.latent(x, q)
-        bits_y, bits_z = model.code(y, q)[1:]
+            y, _ = autoencoder.latent(x, q)
+        bits_y, bits_z = autoencoder.code_latent(y, q)[1:]
         loss = (bits_y + bits_z).log().mean()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        model.zero_grad(set_to_none=True)
+        autoencoder.zero_grad(set_to_none=True)
     for hook in hooks:
         hook.remove()
-    for conv in entropy_convs(model).values():
+    for conv in entropy_convs(autoencoder).values():
         for name in ("weight", "bias"):
             parametrize.remove_parametrizations(conv, name, leave_parametrized=False)  # type: ignore[no-untyped-call]

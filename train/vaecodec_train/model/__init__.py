@@ -1,1 +1,1 @@
-"""The network as PyTorch modules, its start and its checkpoints."""
+"""The autoencoder as PyTorch modules, its initialisation and its checkpoints."""

@@ -1,1 +1,1 @@
-"""The training loop, its optimizer, its data and its log."""
+"""The training loop, the losses, the optimizers, the training images and the log."""

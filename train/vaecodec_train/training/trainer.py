@@ -1,11 +1,13 @@
-"""The training loop: batches, loss, optimizers, averaged weights, checkpoints, and what happens when a run is interrupted."""
+"""The training loop: updates, averaged weights, checkpoints that resume exactly."""
 
 import dataclasses
 import os
 import pickle
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,267 +18,323 @@ from torch import Tensor, nn
 
 from vaecodec.errors import VaecodecError
 from vaecodec_train.config import TrainConfig, from_dict
-from vaecodec_train.model.autoencoder import Codec
-from vaecodec_train.model.checkpoint import save_model
+from vaecodec_train.model.autoencoder import Autoencoder
+from vaecodec_train.model.checkpoint import save_autoencoder
 from vaecodec_train.model.klt_init import klt_start
-from vaecodec_train.training import muon
-from vaecodec_train.training.dataset import Dataset, batch, held_out_crops
+from vaecodec_train.training.dataset import Dataset, Pixels, draw_batch, held_out_crops
 from vaecodec_train.training.log import Log
+from vaecodec_train.training.losses import rate_distortion
+from vaecodec_train.training.muon import build_optimizers
 
 FORMAT = "vaecodec-train 1"
+CHECKPOINT = "checkpoint.pt"  # the file in a run's folder to resume from
+MIN_SLOWDOWN = 1e-3  # give up after nine halvings of the learning rate
+KLT_CROPS = 400
 
 
 def native_bf16() -> bool:
-    """Whether bfloat16 is multiplied by the hardware and not emulated."""
+    """Return whether the hardware multiplies bfloat16 natively."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return bool(supported())
 
 
-def losses(
-    model: nn.Module, codec: Codec, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor], metric: str
-) -> dict[str, Tensor]:
-    """loss: mean over the batch of log(R + lambda D), whose logarithm makes every rate count alike; bpp and mse: (B,)."""
-    out = model(x, q, noise)
-    mse = (out.x_hat - x).square().mean((1, 2, 3))
-    if metric == "mse":
-        distortion = 255**2 * mse
-    else:
-        from pytorch_msssim import ms_ssim
-
-        distortion = 1 - ms_ssim(out.x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
-    return {
-        "loss": (out.bpp + codec.lmbda(q) * distortion).log().mean(),
-        "bpp": out.bpp,
-        "mse": mse,
-    }
-
-
 class Trainer:
-    """One run in a folder; rank and world are those of torchrun, 0 and 1 without it."""
+    """One training run in a folder.
+
+    Under torchrun several processes share each batch; `rank` and `world` are then torchrun's,
+    otherwise 0 and 1.
+
+    Args:
+        config: settings of the run.
+        dataset: images to train and measure on.
+        folder: folder of the run.
+        init: an autoencoder to start from. By default a new one.
+
+    Raises:
+        VaecodecError: the settings do not suit the number of processes.
+    """
 
     def __init__(
-        self, config: TrainConfig, dataset: Dataset, folder: Path, init: Codec | None = None
+        self, config: TrainConfig, dataset: Dataset, folder: Path, init: Autoencoder | None = None
     ):
-        self.config, self.dataset, self.folder = config, dataset, folder
-        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.config = config
+        self.dataset = dataset
+        self.folder = folder
+        self.rank = int(os.environ.get("RANK", 0))
+        self.world = int(os.environ.get("WORLD_SIZE", 1))
         if config.batch % self.world:
             raise VaecodecError(
                 f"a batch of {config.batch} cannot be shared equally by {self.world} processes"
             )
         if config.minutes and self.world > 1:
-            raise VaecodecError("a run of several processes is measured in steps, not in minutes")
+            raise VaecodecError(
+                "the length of a run with several processes must be given in steps, not in minutes"
+            )
         cuda = torch.cuda.is_available()
         self.device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
         if self.world > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if cuda else "gloo")
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and native_bf16())
         torch.manual_seed(config.seed)
-        self.codec = init or Codec(config.model)
+        self.autoencoder = init or Autoencoder(config.model)
         if init is None and config.klt_start:
-            klt_start(self.codec, self._start_crops())
-        self.codec.train().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.codec.step_masks(config.patch // 16, config.patch // 16)
-        self.ema = [p.detach().clone() for p in self.codec.parameters()]
-        self.optimizers = muon.build(self.codec, config, self.bf16)
-        self.step, self.slowdown, self.seconds = 0, 1.0, 0.0
+            klt_start(self.autoencoder, self._klt_crops())
+        self.autoencoder.train().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.autoencoder.step_masks(config.patch // 16, config.patch // 16)
+        self.ema = [p.detach().clone() for p in self.autoencoder.parameters()]
+        self.optimizers = build_optimizers(self.autoencoder, config, self.bf16)
+        self.iteration = 0
+        self.slowdown = 1.0  # factor of the learning rates, halved by roll_back
+        self.seconds = 0.0  # trained so far
         self.clock = time.monotonic
-        self.forward: nn.Module = torch.compile(self.codec) if config.compile else self.codec  # type: ignore[assignment]
+        self.forward = self._forward_module()
+        self.clipped_parameters = [
+            p for n, p in self.autoencoder.named_parameters() if not n.endswith("quantiles")
+        ]
+
+    def _klt_crops(self) -> list[Pixels]:
+        count = min(KLT_CROPS, 20 * len(self.dataset.train))
+        config = dataclasses.replace(self.config, batch=count, downscale=False)
+        return list(draw_batch(self.dataset, config, 0)[0])
+
+    def _forward_module(self) -> nn.Module:
+        """Return the autoencoder, compiled and distributed as configured."""
+        forward: nn.Module = self.autoencoder
+        if self.config.compile:
+            forward = torch.compile(self.autoencoder)  # type: ignore[assignment]
         if self.world > 1:
             ddp = nn.parallel.DistributedDataParallel
-            # The quantiles learn from a loss of their own, alike on every process.
-            ddp._set_params_and_buffers_to_ignore_for_model(self.codec, ["prior_z.quantiles"])  # type: ignore[no-untyped-call]
-            self.forward = ddp(self.forward, device_ids=[self.device.index] if cuda else None)
-        self.net = [p for n, p in self.codec.named_parameters() if not n.endswith("quantiles")]
-
-    def _start_crops(self) -> list[Any]:
-        config = dataclasses.replace(
-            self.config, batch=min(400, 20 * len(self.dataset.train)), downscale=False
-        )
-        return list(batch(self.dataset, config, 0)[0])
-
-    def inputs(self, step: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """This process's share of a step's images, qualities and noise, which depend on seed and step alone."""
-        crops, q = batch(self.dataset, self.config, step)
-        mine = slice(
-            self.rank * len(crops) // self.world, (self.rank + 1) * len(crops) // self.world
-        )
-        x = torch.from_numpy(crops[mine]).permute(0, 3, 1, 2).float().div_(255)
-        generator = torch.Generator().manual_seed(self.config.seed << 32 | step)
-        side, c = self.config.patch, self.config.model
-        noise = [
-            torch.empty(len(crops), channels, side // cell, side // cell).uniform_(
-                -0.5, 0.5, generator=generator
-            )[mine]
-            for channels, cell in ((c.m, 16), (c.z, 64))
-        ]
-        x = x.to(self.device).contiguous(memory_format=torch.channels_last)
-        return (
-            x,
-            torch.from_numpy(q[mine]).to(self.device),
-            (noise[0].to(self.device), noise[1].to(self.device)),
-        )
-
-    def train_step(self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor]) -> dict[str, float]:
-        """One update. Returns loss, bits per pixel and PSNR (dB) of the batch; a loss that is no number updates nothing."""
-        for optimizer, lr in self.optimizers[:2]:
-            optimizer.param_groups[0]["lr"] = (
-                lr * self.slowdown * self.config.rate(self.step, self.seconds)
+            # The quantiles have a loss of their own, which is the same in every process.
+            ddp._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
+                self.autoencoder, ["prior_z.quantiles"]
             )
+            cuda = self.device.type == "cuda"
+            forward = ddp(forward, device_ids=[self.device.index] if cuda else None)
+        return forward
+
+    def inputs(self, iteration: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Return this process's share of an iteration's images, qualities and noise.
+
+        They depend only on the seed and the iteration.
+        """
+        crops, q = draw_batch(self.dataset, self.config, iteration)
+        count = len(crops)
+        share = slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
+        x = torch.from_numpy(crops[share]).permute(0, 3, 1, 2).float().div_(255)
+        generator = torch.Generator().manual_seed(self.config.seed << 32 | iteration)
+
+        def noise(channels: int, cell: int) -> Tensor:
+            side = self.config.patch // cell
+            values = torch.empty(count, channels, side, side)
+            return values.uniform_(-0.5, 0.5, generator=generator)[share].to(self.device)
+
+        noise_y = noise(self.config.model.m, 16)
+        noise_z = noise(self.config.model.z, 64)
+        x = x.to(self.device).contiguous(memory_format=torch.channels_last)
+        return x, torch.from_numpy(q[share]).to(self.device), (noise_y, noise_z)
+
+    def update(self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor]) -> dict[str, float]:
+        """Do one iteration. Returns loss, bits per pixel and PSNR in dB, means over the batch.
+
+        If the loss is not a number, nothing is updated.
+        """
+        for optimizer, lr in self.optimizers[:2]:
+            factor = self.config.learning_rate_factor(self.iteration, self.seconds)
+            optimizer.param_groups[0]["lr"] = lr * self.slowdown * factor
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            result = losses(self.forward, self.codec, x, q, noise, self.config.metric)
-        means = torch.stack(
-            [result["loss"].detach(), result["bpp"].detach().mean(), result["mse"].detach().mean()]
-        )
+            result = rate_distortion(
+                self.forward, self.autoencoder, x, q, noise, self.config.metric
+            )
+        figures = (result.loss.detach(), result.bpp.detach().mean(), result.mse.detach().mean())
+        means = torch.stack(figures)
         if self.world > 1:
             dist.all_reduce(means)
             means /= self.world
         loss, bpp, mse = means.tolist()
         if not np.isfinite(loss):
             return {"loss": loss, "bpp": bpp, "psnr": float("nan")}
-        result["loss"].backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net, self.config.clip)
-        self.codec.prior_z.loss().backward()
+        result.loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.clipped_parameters, self.config.clip)
+        self.autoencoder.prior_z.loss().backward()
         for optimizer, _ in self.optimizers:
             optimizer.step()
-        for p in self.codec.parameters():
+        for p in self.autoencoder.parameters():
             p.grad = None
-        self.step += 1
-        with torch.no_grad():
-            weight = 1 - min(self.config.ema, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(self.ema, [p.detach() for p in self.codec.parameters()], weight)
+        self.iteration += 1
+        self._update_average()
         return {"loss": loss, "bpp": bpp, "psnr": -10 * float(np.log10(mse))}
 
-    def averaged(self) -> Codec:
-        """A copy of the model with its averaged weights, for measuring and for export."""
-        model = Codec(self.config.model)
-        model.load_state_dict({k: v.cpu() for k, v in self.codec.state_dict().items()})
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the averaged weights towards the weights; faster in the first iterations."""
+        weight = 1 - min(self.config.ema, (1 + self.iteration) / (10 + self.iteration))
+        parameters = [p.detach() for p in self.autoencoder.parameters()]
+        torch._foreach_lerp_(self.ema, parameters, weight)
+
+    def averaged(self) -> Autoencoder:
+        """Return a copy with the averaged weights, for measuring and for export."""
+        copy = Autoencoder(self.config.model)
+        copy.load_state_dict({k: v.cpu() for k, v in self.autoencoder.state_dict().items()})
         with torch.no_grad():
-            for p, e in zip(model.parameters(), self.ema, strict=True):
-                p.copy_(e.cpu())
-        return model.eval()
+            for p, average in zip(copy.parameters(), self.ema, strict=True):
+                p.copy_(average.cpu())
+        return copy.eval()
 
     def run(self, minutes: float | None, log: Log) -> None:
-        """Train to the last step, for so many minutes, or until SIGINT or SIGTERM; save in every case."""
-        stop: list[int] = []
-        before = {
-            s: signal.signal(s, lambda number, _: stop.append(number))
-            for s in (signal.SIGINT, signal.SIGTERM)
-        }
-        start, saved, base = self.clock(), time.monotonic(), self.seconds
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self.inputs, self.step)
-            while not self._agree(bool(stop) or self.finished()):
-                if minutes is not None and self._agree(self.clock() - start > 60 * minutes):
-                    break
-                current, coming = coming.result(), ahead.submit(self.inputs, self.step + 1)
-                values = self.train_step(*current)
-                if not np.isfinite(values["loss"]):
-                    self.roll_back(log)
-                    coming = ahead.submit(self.inputs, self.step)
-                    continue
-                self.seconds = base + self.clock() - start
-                left = self.config.minutes - self.seconds / 60 if self.config.minutes else None
-                log.step(
-                    self.step, values, self.config.batch * self.config.patch**2, self.seconds, left
-                )
-                if self._agree(time.monotonic() - saved > 60 * self.config.checkpoint_minutes):
-                    self.save(log)
-                    saved = time.monotonic()
-            coming.cancel()
-        self.save(log)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        """Train until the end of the run, for `minutes`, or until SIGINT or SIGTERM, then save."""
+        start = self.clock()
+        saved = time.monotonic()
+        seconds_before = self.seconds
+        pixels = self.config.batch * self.config.patch**2
+
+        def out_of_time() -> bool:
+            return minutes is not None and self.clock() - start > 60 * minutes
+
+        with stop_signals() as stop:
+            with ThreadPoolExecutor(1) as background:
+                next_inputs = background.submit(self.inputs, self.iteration)
+                while not self._any_process(bool(stop) or self.finished() or out_of_time()):
+                    inputs = next_inputs.result()
+                    next_inputs = background.submit(self.inputs, self.iteration + 1)
+                    values = self.update(*inputs)
+                    if not np.isfinite(values["loss"]):
+                        self.roll_back(log)
+                        next_inputs = background.submit(self.inputs, self.iteration)
+                        continue
+                    self.seconds = seconds_before + self.clock() - start
+                    left = self._minutes_left()
+                    log.iteration(self.iteration, values, pixels, self.seconds, left)
+                    save_due = time.monotonic() - saved > 60 * self.config.checkpoint_minutes
+                    if self._any_process(save_due):
+                        self.save(log)
+                        saved = time.monotonic()
+                next_inputs.cancel()
+            self.save(log)
 
     def finished(self) -> bool:
+        """Return whether the run has reached its configured length."""
         if self.config.minutes:
             return self.seconds >= 60 * self.config.minutes
-        return self.step >= self.config.steps
+        return self.iteration >= self.config.steps
 
-    def _agree(self, wish: bool) -> bool:
-        """Whether any process wishes so: all of them must leave the loop at the same step."""
+    def _minutes_left(self) -> float | None:
+        return self.config.minutes - self.seconds / 60 if self.config.minutes else None
+
+    def _any_process(self, condition: bool) -> bool:
+        """Return whether the condition holds in any process.
+
+        All processes must leave the loop, and save, in the same iteration.
+        """
         if self.world == 1:
-            return wish
-        flag = torch.tensor([float(wish)], device=self.device)
+            return condition
+        flag = torch.tensor([float(condition)], device=self.device)
         dist.all_reduce(flag)
         return bool(flag.item() > 0)
 
     def roll_back(self, log: Log) -> None:
-        """After a loss that is no number: the last checkpoint, at half the learning rate.
+        """Return to the last checkpoint, with half the learning rate.
 
-        Raises VaecodecError where there is none, and at the tenth time.
+        Called after a loss that is not a number.
+
+        Raises:
+            VaecodecError: there is no checkpoint, or this is the tenth time.
         """
-        slowdown, step = self.slowdown / 2, self.step
-        if slowdown < 1e-3 or not (self.folder / "checkpoint.pt").exists():
+        slowdown = self.slowdown / 2
+        failed = self.iteration
+        problem = f"the loss of iteration {failed} is not a number"
+        if not (self.folder / CHECKPOINT).exists():
             raise VaecodecError(
-                f"the loss of step {step} is not a number, and there is no way back: try lower learning rates"
+                f"{problem}, and there is no checkpoint to return to; try lower learning rates"
             )
+        if slowdown < MIN_SLOWDOWN:
+            raise VaecodecError(f"{problem}, for the tenth time; try lower learning rates")
         self.load()
         self.slowdown = slowdown
-        log.say(
-            f"the loss of step {step} is not a number: back to step {self.step}, at {slowdown:g} of the learning rate"
+        log.message(
+            f"{problem}; returning to iteration {self.iteration} "
+            f"with {slowdown:g} times the learning rate"
         )
 
     def save(self, log: Log) -> None:
-        """checkpoint.pt to resume from, model.safetensors (averaged, float16) to export; measure and plot."""
+        """Write the checkpoint to resume from and the weights to export; measure and plot.
+
+        The weights (model.safetensors) are averaged, in float16.
+        """
         if self.rank:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "format": FORMAT,
             "config": dataclasses.asdict(self.config),
-            "step": self.step,
+            "step": self.iteration,
             "slowdown": self.slowdown,
             "seconds": self.seconds,
-            "model": self.codec.state_dict(),
+            "model": self.autoencoder.state_dict(),
             "ema": self.ema,
-            "optimizers": [o.state_dict() for o, _ in self.optimizers],
+            "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
         }
         part = self.folder / "checkpoint.part"
         torch.save(state, part)
-        part.replace(self.folder / "checkpoint.pt")
-        model = self.averaged()
+        part.replace(self.folder / CHECKPOINT)
         figures = {
-            "steps": self.step,
+            "steps": self.iteration,
             "batch": self.config.batch,
             "patch": self.config.patch,
             "minutes": round(self.seconds / 60, 1),
             "metric": self.config.metric,
         }
+        averaged = self.averaged()
         part = self.folder / "model.part"
-        save_model(model.half(), part, figures)
+        save_autoencoder(averaged.half(), part, figures)
         part.replace(self.folder / "model.safetensors")
-        log.measure(self.step, model.float(), held_out_crops(self.dataset))
+        log.held_out_curve(self.iteration, averaged.float(), held_out_crops(self.dataset))
 
     def load(self) -> None:
-        """Continue from this folder's checkpoint. Raises VaecodecError where it is damaged, foreign or of other settings."""
-        state = read_checkpoint(self.folder / "checkpoint.pt")
+        """Continue from the checkpoint in this run's folder.
+
+        Raises:
+            VaecodecError: the checkpoint is damaged, or was made with other settings.
+        """
+        path = self.folder / CHECKPOINT
+        state = read_checkpoint(path)
         stored = from_dict(state["config"])
         if stored.model != self.config.model or stored.optimizer != self.config.optimizer:
-            raise VaecodecError(
-                f"{self.folder / 'checkpoint.pt'}: made with another model configuration or optimizer"
-            )
-        self.codec.load_state_dict(state["model"])
-        for mine, stored in zip(self.ema, state["ema"], strict=True):
-            mine.copy_(stored)
-        for (optimizer, _), stored in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(stored)
-        self.step, self.slowdown, self.seconds = (
-            int(state["step"]),
-            float(state["slowdown"]),
-            float(state["seconds"]),
-        )
+            raise VaecodecError(f"{path}: made with another model configuration or optimizer")
+        self.autoencoder.load_state_dict(state["model"])
+        for average, value in zip(self.ema, state["ema"], strict=True):
+            average.copy_(value)
+        for (optimizer, _), values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        self.iteration = int(state["step"])
+        self.slowdown = float(state["slowdown"])
+        self.seconds = float(state["seconds"])
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Yield a list that collects SIGINT and SIGTERM, which do not stop the process meanwhile."""
+    received: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that Trainer.save wrote. Raises VaecodecError for anything else."""
+    """Return the state that `Trainer.save` wrote. Raises VaecodecError for any other file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise VaecodecError(f"{path}: cannot be read ({error.strerror})") from None
     except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError):
-        raise VaecodecError(f"{path}: not a whole checkpoint of vaecodec-train") from None
+        raise VaecodecError(f"{path}: damaged, or not a checkpoint of vaecodec-train") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise VaecodecError(f"{path}: not a checkpoint of this version of vaecodec-train")
     return state

@@ -1,1 +1,1 @@
-"""The autoencoders of the textbooks on handwritten digits: where a learned codec comes from (docs/TUTORIAL.md)."""
+"""Textbook autoencoders of digits, for docs/TUTORIAL.md."""

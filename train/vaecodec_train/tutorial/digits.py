@@ -1,4 +1,4 @@
-"""MNIST, from the four idx files in a folder or from where torchvision put them."""
+"""Read MNIST from its four idx files, or from the folder that torchvision makes."""
 
 import gzip
 import struct
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vaecodec.errors import VaecodecError
 
-SIDE = 28
-PARTS = {"train": "train", "test": "t10k"}
+DIGIT_SIDE = 28  # pixels
+PARTS = ("train", "t10k")  # training set and test set
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,31 @@ class Digits:
     test_labels: Tensor
 
 
-def load(folder: Path) -> Digits:
-    """The digits in a folder: the four idx files, compressed or not, or torchvision's MNIST/raw. Raises VaecodecError."""
+def load_digits(folder: Path) -> Digits:
+    """Load the digits in a folder that holds MNIST's four idx files or torchvision's MNIST/raw.
+
+    The files may be compressed or not.
+
+    Raises:
+        VaecodecError: a file is missing, damaged or something else.
+    """
     tensors: list[Tensor] = []
-    place = folder / "MNIST" / "raw" if (folder / "MNIST" / "raw").is_dir() else folder
-    for part in PARTS.values():
-        images = _idx(place / f"{part}-images-idx3-ubyte", 3)
-        labels = _idx(place / f"{part}-labels-idx1-ubyte", 1)
-        if images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels):
+    raw = folder / "MNIST" / "raw"
+    folder = raw if raw.is_dir() else folder
+    for part in PARTS:
+        images = _read_idx(folder / f"{part}-images-idx3-ubyte", 3)
+        labels = _read_idx(folder / f"{part}-labels-idx1-ubyte", 1)
+        if images.shape[1:] != (DIGIT_SIDE, DIGIT_SIDE) or len(images) != len(labels):
             raise VaecodecError(
-                f"{place}: its {part} images are not {len(labels)} digits of 28 x 28 pixels"
+                f"{folder}: the {part} images are not {len(labels)} digits of 28 x 28 pixels"
             )
-        tensors += [
-            torch.from_numpy(images[:, None].astype(np.float32) / 255),
-            torch.from_numpy(labels.astype(np.int64)),
-        ]
+        tensors.append(torch.from_numpy(images[:, None].astype(np.float32) / 255))
+        tensors.append(torch.from_numpy(labels.astype(np.int64)))
     return Digits(*tensors)
 
 
-def _idx(path: Path, dimensions: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    """An idx file of bytes, compressed or not (the format is described at the end of MNIST's own page)."""
+def _read_idx(path: Path, dimensions: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """Read an idx file of bytes, compressed or not. MNIST's web page describes the format."""
     packed = path.with_name(path.name + ".gz")
     try:
         data = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
@@ -54,7 +59,7 @@ def _idx(path: Path, dimensions: int) -> "np.ndarray[tuple[int, ...], np.dtype[n
         return np.frombuffer(data, np.uint8, offset=4 * (dimensions + 1)).reshape(shape)
     except FileNotFoundError:
         raise VaecodecError(
-            f"{path.parent}: holds no {packed.name}; get MNIST's four idx.gz files from "
+            f"{path.parent}: {packed.name} is missing; get MNIST's four idx.gz files from "
             "https://ossci-datasets.s3.amazonaws.com/mnist/"
         ) from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Training and measuring a small autoencoder."""
+"""Train a small autoencoder and measure it."""
 
 import json
 import sys
@@ -10,30 +10,39 @@ from pytorch_msssim import ssim
 from rich.progress import track
 from torch import Tensor, nn
 
-from vaecodec_train.tutorial.models import Autoencoder
+from vaecodec_train.tutorial.models import DigitAutoencoder
 
 BATCH = 128
-RATE = 0.001
-Loss = Callable[
-    [Tensor], tuple[Tensor, Tensor]
-]  # a batch -> two parts of the loss of each of its images
+LEARNING_RATE = 0.001
+MEASURED_BATCH = 1000
+# Maps a batch of images to the two parts of the loss of each image.
+Losses = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def fit(
     model: nn.Module,
-    losses: Loss,
+    losses: Losses,
     images: Tensor,
     epochs: int,
     log: Path | None = None,
     seed: int = 0,
     names: tuple[str, str] = ("reconstruction", "kl"),
 ) -> None:
-    """Adam over shuffled batches, its rate falling to zero. Prints and logs the means of both parts of the loss by epoch."""
-    optimizer = torch.optim.Adam(model.parameters(), RATE)
-    steps = -(-len(images) // BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: 1 - step / (epochs * steps)
-    )
+    """Train with Adam on shuffled batches. The learning rate falls to zero.
+
+    Args:
+        model: trained in place.
+        losses: a method of the model.
+        images: (n, 1, 28, 28) in [0, 1].
+        epochs: number of passes over the images.
+        log: file to append the mean losses of each epoch to. They are also printed. By default
+            neither is done.
+        seed: of the order of the images.
+        names: names of the two parts of the loss, for the log.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
+    iterations = epochs * -(-len(images) // BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 - done / iterations)
     order = torch.Generator().manual_seed(seed)
     model.train()
     for epoch in range(1, epochs + 1):
@@ -57,23 +66,27 @@ def fit(
 
 @torch.no_grad()
 def psnr(images: Tensor, others: Tensor) -> float:
-    """Mean over the images of 10 log10(1 / MSE), in dB."""
+    """Return the mean over the images of 10 log10(1 / MSE), in dB."""
     return float((-10 * (images - others).square().mean((1, 2, 3)).clamp_min(1e-12).log10()).mean())
 
 
 @torch.no_grad()
-def measure(model: Autoencoder, images: Tensor) -> dict[str, float]:
-    """PSNR and SSIM of reconstructions from the means; for variational models the ELBO in nats and its parts, per image."""
-    shown = torch.cat([model.reconstruct(batch) for batch in torch.split(images, 1000)])
-    figures = {"psnr": psnr(images, shown), "ssim": float(ssim(images, shown, data_range=1.0))}
+def measure(model: DigitAutoencoder, images: Tensor) -> dict[str, float]:
+    """Return PSNR and SSIM of the reconstructions from the means of the latents.
+
+    For variational models also the evidence lower bound in nats per image, and its two parts.
+    """
+    batches = torch.split(images, MEASURED_BATCH)
+    reconstructed = torch.cat([model.reconstruct(batch) for batch in batches])
+    figures = {
+        "psnr": psnr(images, reconstructed),
+        "ssim": float(ssim(images, reconstructed, data_range=1.0)),
+    }
     if model.variational:
         noise = torch.Generator().manual_seed(0)
-        parts = torch.cat(
-            [torch.stack(model.losses(batch, noise)) for batch in torch.split(images, 1000)], 1
-        ).mean(1)
-        figures |= {
-            "reconstruction": float(parts[0]),
-            "kl": float(parts[1]),
-            "elbo": -float(parts.sum()),
-        }
+        losses = torch.cat([torch.stack(model.losses(batch, noise)) for batch in batches], 1)
+        means = losses.mean(1)
+        figures["reconstruction"] = float(means[0])
+        figures["kl"] = float(means[1])
+        figures["elbo"] = -float(means.sum())
     return figures

@@ -1,7 +1,9 @@
-"""How much drawn digits look like real ones: the Fréchet distance in the features of a small classifier trained here.
+"""Measure how much generated digits look like real ones, by the Fréchet distance.
 
-Heusel et al. 2017 measure it in the features of an ImageNet network, which has never seen digits; a classifier of digits knows
-what matters in them. Its confidence and the balance of the classes are cheaper, but blind to a generator that repeats itself.
+Heusel et al. 2017 compute it from the features of an ImageNet network, which has never seen digits.
+Here the features are those of a small classifier trained on digits. Measuring the classifier's
+confidence and the balance of the classes would be cheaper, but would not notice a generator that
+repeats itself.
 """
 
 import numpy as np
@@ -15,7 +17,10 @@ from vaecodec_train.tutorial.fit import BATCH
 
 
 class Classifier(nn.Module):
-    """Images (B, 1, 28, 28) in [0, 1] -> logits (B, 10); `features` are the 64 values below them."""
+    """Images (B, 1, 28, 28) in [0, 1] -> logits (B, 10).
+
+    `features` are the 64 values before the last layer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,10 +48,10 @@ def train_classifier(
     rate: float = 0.001,
     seed: int = 0,
 ) -> None:
-    """Adam on the cross-entropy of (B, 10) logits, its rate falling to zero."""
-    steps = epochs * -(-len(images) // BATCH)
+    """Minimise the cross-entropy of (B, 10) logits with Adam. The learning rate falls to zero."""
+    iterations = epochs * -(-len(images) // BATCH)
     optimizer = torch.optim.Adam(model.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 - done / iterations)
     order = torch.Generator().manual_seed(seed)
     model.train()
     for _ in range(epochs):
@@ -60,13 +65,13 @@ def train_classifier(
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The part of the images that the model names rightly."""
-    named = torch.cat([model(x).argmax(1) for x in torch.split(images, 1000)])
-    return float((named == labels).float().mean())
+    """Return the share of the images that are classified correctly."""
+    predicted = torch.cat([model(x).argmax(1) for x in torch.split(images, 1000)])
+    return float((predicted == labels).float().mean())
 
 
 class Judge:
-    """A classifier trained on the training digits, and what it sees in the test digits."""
+    """A classifier of digits, and the statistics of its features on the test digits."""
 
     def __init__(self, digits: Digits, seed: int = 0):
         torch.manual_seed(seed)
@@ -77,17 +82,18 @@ class Judge:
 
     @torch.no_grad()
     def moments(self, images: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Mean (64,) and covariance (64, 64) of the features."""
-        features = (
-            torch.cat([self.classifier.features(batch) for batch in torch.split(images, 1000)])
-            .double()
-            .numpy()
-        )
+        """Return mean (64,) and covariance (64, 64) of the features."""
+        batches = [self.classifier.features(batch) for batch in torch.split(images, 1000)]
+        features = torch.cat(batches).double().numpy()
         return features.mean(0), np.cov(features, rowvar=False)
 
     def distance(self, images: Tensor) -> float:
-        """Fréchet distance between the test digits and these (of which there should be thousands); 0 is the best."""
-        (a, cov_a), (b, cov_b) = self.real, self.moments(images)
-        # The trace of the root of the product, whose eigenvalues are real and not negative.
+        """Return the Fréchet distance between the test digits and `images`.
+
+        0 is the best value. There should be thousands of images.
+        """
+        a, cov_a = self.real
+        b, cov_b = self.moments(images)
+        # Trace of the square root of the product, whose eigenvalues are real and not negative.
         root = np.sqrt(np.clip(np.linalg.eigvals(cov_a @ cov_b).real, 0, None)).sum()
         return float(np.square(a - b).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * root)

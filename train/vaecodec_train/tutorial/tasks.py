@@ -1,19 +1,32 @@
-"""What the latents of digits are good for: telling the odd one out, telling digits apart, and learning from few labels."""
+"""Use the latents of digits: find the odd one out, tell digits apart, and learn from few labels."""
+
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.cluster.vq import kmeans2
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from vaecodec_bench.tasks.anomalies import auroc
 from vaecodec_train.tutorial.digits import Digits
 from vaecodec_train.tutorial.fit import fit
 from vaecodec_train.tutorial.judge import accuracy, train_classifier
-from vaecodec_train.tutorial.models import Autoencoder, ConvolutionalAutoencoder
+from vaecodec_train.tutorial.models import DigitAutoencoder, DigitConvVae
+
+
+def auroc(normal: npt.NDArray[np.float64], odd: npt.NDArray[np.float64]) -> float:
+    """Return the area under the ROC curve.
+
+    It is the probability that an odd value is larger than a normal one. Ties count half.
+    """
+    ranks = rankdata(np.concatenate([normal, odd]))[len(normal) :]
+    pairs_won = ranks.sum() - len(odd) * (len(odd) + 1) / 2
+    return float(pairs_won / (len(normal) * len(odd)))
 
 
 class Pca:
-    """The pixel-space baseline: the components of the largest variance."""
+    """The baseline in pixels: the principal components of the images."""
 
     def __init__(self, images: Tensor, components: int):
         flat = images.flatten(1)
@@ -21,58 +34,83 @@ class Pca:
         centred = flat - self.mean
         self.basis = torch.linalg.eigh(centred.T @ centred)[1][:, -components:]
 
-    def code(self, images: Tensor) -> Tensor:
-        coded: Tensor = (images.flatten(1) - self.mean) @ self.basis
-        return coded
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the coefficients (n, components) of the images."""
+        coefficients: Tensor = (images.flatten(1) - self.mean) @ self.basis
+        return coefficients
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        flat: Tensor = self.code(images) @ self.basis.T + self.mean
+        flat: Tensor = self.encode(images) @ self.basis.T + self.mean
         return flat.reshape(images.shape)
 
 
-def relative(images: Tensor, shown: Tensor) -> Tensor:
-    """Squared error of each image (n,), as a part of its own energy: a thin digit has little ink to get wrong."""
-    return (shown - images).square().sum((1, 2, 3)) / (images.square().sum((1, 2, 3)) + 1)
+def relative_error(images: Tensor, reconstructed: Tensor) -> Tensor:
+    """Return the squared error of each image (n,), divided by its energy.
+
+    Without the division, thin digits would have small errors because they have little ink.
+    """
+    error = (reconstructed - images).square().sum((1, 2, 3))
+    return error / (images.square().sum((1, 2, 3)) + 1)
 
 
 def one_class(
     digits: Digits, digit: int, epochs: int, components: int = 32, latent: int = 32
 ) -> tuple[float, float]:
-    """AUROC of finding the other nine digits in the test set with a model that has only seen this one; and PCA's.
+    """Find the other nine digits in the test set with a model trained on one digit, and with PCA.
 
-    Both judge by the relative error of the reconstruction.
+    Both score an image by the relative error of its reconstruction.
+
+    Returns:
+        The AUROC of the model, and that of PCA.
     """
     torch.manual_seed(digit)
     seen = digits.train[digits.train_labels == digit]
-    model = ConvolutionalAutoencoder(latent)
+    model = DigitConvVae(latent)
     fit(model, model.losses, seen, epochs)
     pca = Pca(seen, components)
-    with torch.no_grad():
-        pairs = [
-            [relative(images, shown(images)) for images in torch.split(digits.test, 1000)]
-            for shown in (model.reconstruct, pca.reconstruct)
-        ]
     normal = (digits.test_labels == digit).numpy()
-    ours, theirs = (torch.cat(scores).double().numpy() for scores in pairs)
-    return auroc(ours[normal], ours[~normal]), auroc(theirs[normal], theirs[~normal])
+    areas = []
+    for reconstruct in (model.reconstruct, pca.reconstruct):
+        scores = reconstruction_scores(reconstruct, digits.test)
+        areas.append(auroc(scores[normal], scores[~normal]))
+    return areas[0], areas[1]
 
 
 @torch.no_grad()
-def features(model: Autoencoder, images: Tensor) -> Tensor:
-    """Mean and log-variance of each image's latents (n, 2 latent); of a plain autoencoder's the latents alone (n, latent)."""
+def reconstruction_scores(
+    reconstruct: Callable[[Tensor], Tensor], images: Tensor
+) -> npt.NDArray[np.float64]:
+    """Return the relative error of each image (n,)."""
+    batches = torch.split(images, 1000)
+    errors = [relative_error(batch, reconstruct(batch)) for batch in batches]
+    return torch.cat(errors).double().numpy()
+
+
+@torch.no_grad()
+def features(model: DigitAutoencoder, images: Tensor) -> Tensor:
+    """Return mean and log-variance of the latent of each image, (n, 2 latent).
+
+    If the model is not variational, return the latents alone, (n, latent).
+    """
     parts = 2 if model.variational else 1
     return torch.cat([torch.cat(model.encode(x)[:parts], 1) for x in torch.split(images, 1000)])
 
 
-def probe(
-    train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, steps: int = 300
+def linear_probe(
+    train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, iterations: int = 300
 ) -> float:
-    """Accuracy of a linear classifier (logistic regression by L-BFGS) on features (n, d) of zero mean and unit variance."""
-    mean, deviation = train.mean(0), train.std(0) + 1e-6
-    x, model = (train - mean) / deviation, nn.Linear(train.shape[1], 10)
+    """Return the test accuracy of a linear classifier on features (n, d).
+
+    It is a logistic regression, fitted by L-BFGS on features normalised to zero mean and unit
+    variance.
+    """
+    mean = train.mean(0)
+    deviation = train.std(0) + 1e-6
+    x = (train - mean) / deviation
+    model = nn.Linear(train.shape[1], 10)
     nn.init.zeros_(model.weight)
     optimizer = torch.optim.LBFGS(
-        model.parameters(), max_iter=steps, history_size=20, line_search_fn="strong_wolfe"
+        model.parameters(), max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"
     )
 
     def closure() -> float:
@@ -85,20 +123,21 @@ def probe(
     return accuracy(model, (test - mean) / deviation, test_labels)
 
 
-def purity(values: Tensor, labels: Tensor, clusters: int = 10) -> float:
-    """The part of the points that have the commonest label of their k-means cluster."""
+def cluster_purity(values: Tensor, labels: Tensor, clusters: int = 10) -> float:
+    """Return the share of points that have the most common label of their k-means cluster."""
     _, cluster = kmeans2(values.double().numpy(), clusters, minit="++", seed=0, iter=50)
     counts = np.zeros((clusters, 10), int)
     np.add.at(counts, (cluster, labels.numpy()), 1)
     return float(counts.max(1).sum() / len(labels))
 
 
-class Finetuned(nn.Module):
-    """An autoencoder's encoder with a linear classifier on the mean of its latent: images -> logits (B, 10)."""
+class LatentClassifier(nn.Module):
+    """An encoder with a linear classifier on the mean of the latent: images -> logits (B, 10)."""
 
-    def __init__(self, model: Autoencoder):
+    def __init__(self, model: DigitAutoencoder):
         super().__init__()
-        self.model, self.head = model, nn.Linear(model.latent, 10)
+        self.model = model
+        self.head = nn.Linear(model.latent, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.model.encode(x)[0])
@@ -106,23 +145,28 @@ class Finetuned(nn.Module):
 
 
 def few_labels(
-    pretrained: Autoencoder,
+    pretrained: DigitAutoencoder,
     digits: Digits,
-    each: int = 100,
+    per_class: int = 100,
     seed: int = 0,
     epochs: int = 60,
 ) -> tuple[float, float]:
-    """Test accuracy with so many labelled digits of each class: of the pretrained encoder, and of the same one from scratch."""
+    """Train classifiers on a few labelled digits per class.
+
+    Returns:
+        The test accuracy with the pretrained encoder, and with the same encoder trained from
+        scratch.
+    """
     order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(seed))
     labels = digits.train_labels[order]
-    chosen = torch.cat([order[(labels == digit).nonzero()[:each, 0]] for digit in range(10)])
+    chosen = torch.cat([order[(labels == digit).nonzero()[:per_class, 0]] for digit in range(10)])
     results = []
     for weights in (pretrained.state_dict(), None):
         torch.manual_seed(seed)
         model = type(pretrained)(pretrained.latent)
         if weights is not None:
             model.load_state_dict(weights)
-        classifier = Finetuned(model)
+        classifier = LatentClassifier(model)
         train_classifier(
             classifier, digits.train[chosen], digits.train_labels[chosen], epochs, seed=seed
         )
