@@ -44,6 +44,7 @@ def test_pca_of_pixels() -> None:
         )
 
 
+@pytest.mark.slow
 def test_all_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
