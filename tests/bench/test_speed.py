@@ -180,8 +180,7 @@ def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
             assert text.startswith(f"before\n\n{markdown.BEGIN}\n")
             assert text.endswith(f"{markdown.END}\n\nafter\n") and "old" not in text
         assert (
-            "| JPEG | 43 kB | – | ~0.4 ms (0.5 ×) | ~0.4 ms (0.5 ×) |"
-            in pages[0].read_text()
+            "| JPEG | 43 kB | – | ~0.4 ms (0.5 ×) | ~0.4 ms (0.5 ×) |" in pages[0].read_text()
             and "| AVIF | 48 kB | +10.0 % | – | – |" in pages[0].read_text()
         )
         assert (
