@@ -2,8 +2,8 @@
 
 Run it as: python train/studies/throughput.py --data DIR
 
-It prints megapixels/s, eager and compiled, in float32 and bf16, as medians over the rounds. The four
-take turns, so that other load on the machine affects them equally.
+It prints megapixels/s, eager and compiled, in float32 and bf16, as medians over the rounds. The
+four take turns, so that other load on the machine affects them equally.
 """
 
 import argparse
