@@ -61,8 +61,8 @@ def quality(
         bool, typer.Option("--speed", help="Measure speed and memory instead of quality.")
     ] = False,
     metrics: Annotated[
-        str, typer.Option(help="Metrics to measure, separated by commas.")
-    ] = "psnr,ms-ssim,ssimulacra2",
+        str, typer.Option(help="Metrics to measure, separated by commas, or all.")
+    ] = "all",
     pictures: Annotated[
         int, typer.Option(min=0, help="Number of images that the report shows side by side.")
     ] = 3,
@@ -132,7 +132,7 @@ def plot(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The diagram: .png, .svg or .pdf.")
     ] = Path("rd.png"),
-    metric: Annotated[str, typer.Option(help="psnr, ms-ssim or ssimulacra2.")] = "psnr",
+    metric: Annotated[str, typer.Option(help="A metric that the runs have measured.")] = "psnr",
 ) -> None:
     """Draw several benchmark runs into one diagram and print our BD-rates.
 

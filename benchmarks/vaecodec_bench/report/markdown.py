@@ -213,7 +213,7 @@ def _our_points(run: Results) -> list[str]:
     head = ["quality", *(f"{point['quality']:g}" for point in points["psnr"])]
     rows = [["bits per pixel", *(f"{point['bpp']:.3f}" for point in points["psnr"])]]
     for metric, metric_points in points.items():
-        digits = 4 if metric == "ms-ssim" else 2
+        digits = METRICS[metric].digits
         values = [f"{point['value']:.{digits}f}" for point in metric_points]
         rows.append([METRICS[metric].short_label, *values])
     return [f"{OURS}, means by quality:", table(head, rows)]

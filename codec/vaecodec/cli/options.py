@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vaecodec.spec import DEFAULT_QUALITY, MAX_THREADS
+
 # Input and output
 
 Paths = Annotated[
@@ -90,7 +92,7 @@ DecoderModel = Annotated[
     ),
 ]
 Threads = Annotated[
-    int, typer.Option(min=0, max=1024, help="Number of threads. 0 means one per core.")
+    int, typer.Option(min=0, max=MAX_THREADS, help="Number of threads. 0 means one per core.")
 ]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures with more pixels than this.")]
 
@@ -103,7 +105,7 @@ EncoderQuality = Annotated[
         "--quality",
         min=1,
         max=100,
-        show_default="50",
+        show_default=str(DEFAULT_QUALITY),
         help="Quality from 1 (smallest file) to 100 (best picture).",
     ),
 ]

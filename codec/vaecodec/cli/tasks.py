@@ -20,6 +20,7 @@ from vaecodec.cli.files import (
     write_output,
 )
 from vaecodec.errors import VaecodecError
+from vaecodec.spec import DEFAULT_QUALITY
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,7 +37,7 @@ def sample(
     size: options.Dimensions = "256x256",
     seed: options.Seed = 0,
     temperature: options.Temperature = 1.0,
-    quality: options.Quality = 50,
+    quality: options.Quality = DEFAULT_QUALITY,
     model: options.Model = None,
     threads: options.Threads = 0,
     force: options.Force = False,
@@ -65,7 +66,7 @@ def interpolate(
     last: options.LastImage,
     output: options.Output,
     steps: options.FrameCount = 8,
-    quality: options.Quality = 50,
+    quality: options.Quality = DEFAULT_QUALITY,
     model: options.Model = None,
     threads: options.Threads = 0,
     force: options.Force = False,
@@ -98,7 +99,7 @@ def score(
     images: options.Images,
     maps: options.MapsDir = None,
     as_json: options.Json = False,
-    quality: options.Quality = 50,
+    quality: options.Quality = DEFAULT_QUALITY,
     model: options.Model = None,
     threads: options.Threads = 0,
     force: options.Force = False,
@@ -177,7 +178,7 @@ def embed(
     images: options.Images,
     output: options.Output,
     per_cell: options.Cells = False,
-    quality: options.Quality = 50,
+    quality: options.Quality = DEFAULT_QUALITY,
     model: options.Model = None,
     threads: options.Threads = 0,
     force: options.Force = False,
