@@ -97,13 +97,13 @@ def readme_paragraphs(run: Results, speed: dict[str, Any] | None) -> list[str]:
             cells += [_readme_time(speed["warm"].get(codec), way) for way in DIRECTIONS]
         rows.append(cells)
     caption = (
-        f"Means over {len(run.images)} images. BD-rate is the mean difference in file size from "
-        f"{REFERENCE} at equal quality."
+        f"Values are means over {len(run.images)} images. BD-rate is the mean difference in file "
+        f"size from {REFERENCE} at equal quality."
     )
     if speed is not None:
         caption += (
-            f" Times are orders of magnitude on {speed['machine']}, {speed['threads']} threads, "
-            f"with the ratio to {OURS}'s in brackets."
+            f" Times are rounded to one significant digit, on {speed['machine']}, "
+            f"{speed['threads']} threads, with the ratio to the time of {OURS} in brackets."
         )
     return [table(head, rows), caption]
 

@@ -101,7 +101,7 @@ def decode(
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Decompress .vae files to images of any type that Pillow writes.
+    """Decompress .vae files to any image type that Pillow can write.
 
     The extension of the output selects the type.
 

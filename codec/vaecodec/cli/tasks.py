@@ -106,8 +106,8 @@ def score(
 ) -> None:
     """Score how surprising images are to the model.
 
-    The scores are the estimated bits per pixel, how many of them were not
-    expected, and the PSNR of the reconstruction.
+    The scores are the estimated bits per pixel, how many of these bits the
+    model did not expect, and the PSNR of the reconstruction.
 
     Examples:
         vaecodec score photo.png
@@ -258,8 +258,8 @@ def restore(
 ) -> None:
     """Remove noise, fill in missing parts, or double the size of an image.
 
-    The task inpaint replaces the pixels that --mask marks. The task superres
-    doubles width and height.
+    Task inpaint fills in the pixels that --mask marks. Task superres doubles
+    the width and height.
 
     Examples:
         vaecodec restore noisy.png --task denoise -o clean.png

@@ -1,4 +1,4 @@
-"""Pictures drawn from the codec's own prior."""
+"""Sample pictures from the model's prior."""
 
 from collections.abc import Iterator
 
