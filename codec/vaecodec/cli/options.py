@@ -83,6 +83,14 @@ Model = Annotated[
         help="Id or folder of the model.", metavar="MODEL", show_default="the default model"
     ),
 ]
+RestorationModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Id or folder of the model.",
+        metavar="MODEL",
+        show_default="a packaged model with weights for the task",
+    ),
+]
 DecoderModel = Annotated[
     str | None,
     typer.Option(

@@ -252,7 +252,7 @@ def restore(
     output: options.Output,
     task: options.Task,
     mask: options.Mask = None,
-    model: options.Model = None,
+    model: options.RestorationModel = None,
     threads: options.Threads = 0,
     force: options.Force = False,
 ) -> None:
