@@ -35,8 +35,8 @@ cross: $(TEST_READY)
 # atheris has no wheels for every platform, so it is installed only here.
 fuzz: $(TEST_READY)
 	$(BIN)/python -m pip install --quiet atheris
-	$(BIN)/python -W ignore tests/fuzz/fuzz.py parser -runs=200000
-	$(BIN)/python -W ignore tests/fuzz/fuzz.py decode -runs=20000
+	$(BIN)/python -W ignore tests/fuzz/fuzz.py parser -runs=250000
+	$(BIN)/python -W ignore tests/fuzz/fuzz.py decode -runs=25000
 
 clean:
 	rm -rf .venv .cross .mypy_cache .pytest_cache .ruff_cache build dist demo report

@@ -4,8 +4,9 @@ import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
-# The wheel holds three packages and two models. The limit lies a little above what they need (42.3 MB), so that a file
-# which does not belong there is noticed. Raise it together with the change that needs the space.
+# The wheel holds three packages and two models. The limit lies a little above what they need
+# (42.3 MB), so that a file that does not belong there is noticed. Raise it together with the
+# change that needs the space.
 MAX_BYTES = 43_000_000
 DEFAULT_MODEL = "vaecodec/model/weights/default"
 MODEL_FILES = (

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measure(folder: Path) -> dict[str, list[float]]:
-    """Return the mean PSNR in dB at each of SHARES."""
+    """Return each codec's mean PSNR in dB at each share in SHARES."""
     rows: dict[str, list[list[float]]] = {OURS: [], JPEG: []}
     for name in images_in(folder):
         image = read_image(Path(name)).convert("RGB")

@@ -34,7 +34,7 @@ OutputDir = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="Id or folder of vaecodec's model.", show_default="the packaged one"),
+    typer.Option(help="Id or folder of vaecodec's model.", show_default="the default model"),
 ]
 Checkout = Annotated[
     Path, typer.Option(help="Root of the repository.", metavar="DIR", show_default="here")
@@ -61,8 +61,8 @@ def quality(
         bool, typer.Option("--speed", help="Measure speed and memory instead of quality.")
     ] = False,
     metrics: Annotated[
-        str, typer.Option(help="Metrics to measure, separated by commas.")
-    ] = "psnr,ms-ssim,ssimulacra2",
+        str, typer.Option(help="Metrics to measure, separated by commas, or all.")
+    ] = "all",
     pictures: Annotated[
         int, typer.Option(min=0, help="Number of images that the report shows side by side.")
     ] = 3,
@@ -82,7 +82,7 @@ def quality(
         ),
     ] = False,
 ) -> None:
-    """Compare with other codecs on real files and write a report.
+    """Compare vaecodec with other codecs on real files and write a report.
 
     The report has a page (index.html), diagrams, results.json and results.csv.
 
@@ -126,15 +126,15 @@ def plot(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="The results.json files of several runs.", metavar="RESULTS...", show_default=False
+            help="The results.json files of several runs.", metavar="RESULTS", show_default=False
         ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The diagram: .png, .svg or .pdf.")
     ] = Path("rd.png"),
-    metric: Annotated[str, typer.Option(help="psnr, ms-ssim or ssimulacra2.")] = "psnr",
+    metric: Annotated[str, typer.Option(help="A metric that the runs have measured.")] = "psnr",
 ) -> None:
-    """Draw several benchmark runs into one diagram and print our BD-rates.
+    """Plot several benchmark runs in one diagram and print vaecodec's BD-rates.
 
     Each later run of vaecodec is compared with the first one. Published curves are added if the
     images are Kodak's.
@@ -148,7 +148,7 @@ def plot(
 
 @app.command()
 def page(report: Report = Path("report")) -> None:
-    """Write index.html again from the files of a report."""
+    """Regenerate index.html from the files of a report."""
     with explain_missing_package("bench"):
         from vaecodec_bench.report.page import write_page
     _check_folder(report)

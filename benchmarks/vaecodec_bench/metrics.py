@@ -30,12 +30,14 @@ class Metric:
         measure: Takes the original and the decoded picture, both uint8 (H, W, 3). Returns the
             value, or None if the pictures are too small for this metric.
         scale: Applied to values before curves are drawn and compared.
+        digits: Decimal places of values in tables.
     """
 
     label: str
     version: Callable[[], str]
     measure: Callable[[Pixels, Pixels], float | None]
     scale: Callable[[float], float] = float
+    digits: int = 2
 
     @property
     def short_label(self) -> str:
@@ -104,6 +106,7 @@ METRICS: dict[str, Metric] = {
         _package_versions("torch", "pytorch-msssim", extra="'vaecodec[bench,train]'"),
         _ms_ssim,
         decibels,
+        digits=4,
     ),
     "ssimulacra2": Metric(
         "SSIMULACRA 2", _package_versions("ssimulacra2", extra="'vaecodec[bench]'"), _ssimulacra2
@@ -118,7 +121,7 @@ def check_metric(name: str) -> None:
 
 
 def choose_metrics(names: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Parse "psnr,ms-ssim,..." and check which of these metrics can be measured.
+    """Parse "psnr,ms-ssim,..." or "all", and check which of these metrics can be measured.
 
     Returns:
         The version of each available metric, and the reason for each missing one.
@@ -128,7 +131,8 @@ def choose_metrics(names: str) -> tuple[dict[str, str], dict[str, str]]:
     """
     versions: dict[str, str] = {}
     missing: dict[str, str] = {}
-    for name in dict.fromkeys(part.strip().lower() for part in names.split(",")):
+    chosen = [part.strip().lower() for part in names.split(",")]
+    for name in METRICS if chosen == ["all"] else dict.fromkeys(chosen):
         check_metric(name)
         try:
             versions[name] = METRICS[name].version()

@@ -14,8 +14,8 @@ from vaecodec.errors import ParameterError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS
 from vaecodec.format.reader import Reader
 from vaecodec.image.picture import ImageSource, Picture
+from vaecodec.spec import DEFAULT_QUALITY
 
-DEFAULT_QUALITY = 50
 MAX_EFFORT = 9
 
 

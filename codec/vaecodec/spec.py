@@ -2,11 +2,13 @@
 
 from vaecodec.errors import ParameterError
 
-STEPS = 4  # context steps in which y is coded
+STEPS = 4  # context steps in which y is coded, and groups that its channels form
+POSITIONS = 4  # positions in a 2x2 cell of y
 SEGMENTS = STEPS + 1  # coded parts of a tile: z, then the steps of y
 Z_FRACTION = 16  # z_hat is a fixed-point number in units of 1/16
 Y_FRACTION = 64  # means and y_hat are fixed-point numbers in units of 1/64
 FREQUENCY_BITS = 24  # the frequencies of a probability table sum to 2^24
+DEFAULT_QUALITY = 50
 QUALITY_SPAN = 9900  # hundredths between quality 1 and quality 100
 MAX_THREADS = 1024
 
@@ -25,7 +27,7 @@ def step_parts(step: int, m: int) -> list[Part]:
     """Return the parts of y (m, h, w) that a step codes, one for each position of a 2x2 cell."""
     group_size = m // STEPS
     parts = []
-    for position in range(STEPS):
+    for position in range(POSITIONS):
         row, column = divmod(position, 2)
         first = group_at(step, position) * group_size
         channels = slice(first, first + group_size)

@@ -293,7 +293,7 @@ def test_folders_without_images(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     reports = ((report_quality, ("psnr", 1)), (report_speed, ()))
     for report, more in reports:
-        with pytest.raises(VaecodecError, match="empty: holds no image files"):
+        with pytest.raises(VaecodecError, match="empty: contains no image files"):
             report(tmp_path / "empty", tmp_path / "report", None, 1, *more)
         with pytest.raises(VaecodecError, match="nowhere: not a folder"):
             report(tmp_path / "nowhere", tmp_path / "report", None, 1, *more)

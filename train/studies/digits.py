@@ -1,6 +1,8 @@
-"""Draw pages of handwritten digits: python train/studies/digits.py MNIST_DIR OUT
+"""Draw pages of handwritten digits.
 
-They are the example of fine-tuning in docs/TRAINING.md. MNIST_DIR holds the four idx.gz files.
+Run it as: python train/studies/digits.py MNIST_DIR OUT
+
+The pages are the example of fine-tuning in docs/TRAINING.md. MNIST_DIR holds the four idx.gz files.
 OUT/train gets 400 pages of 9 x 9 digits from the training set, OUT/test 24 pages from the test set.
 """
 

@@ -1,7 +1,9 @@
-"""Measure the training throughput: python train/studies/throughput.py --data DIR
+"""Measure the training throughput.
 
-Prints megapixels/s, eager and compiled, in float32 and bf16, as medians over the rounds. The four
-take turns, so that other load on the machine affects them equally.
+Run it as: python train/studies/throughput.py --data DIR
+
+It prints megapixels/s, eager and compiled, in float32 and bf16, as medians over the rounds. The
+four take turns, so that other load on the machine affects them equally.
 """
 
 import argparse

@@ -59,7 +59,8 @@ def run(
     init: Annotated[
         Path | None,
         typer.Option(
-            help="Weights to start from. Those of a smaller model are grown.", show_default=False
+            help="Weights to start from. A smaller model is grown to the configured size.",
+            show_default=False,
         ),
     ] = None,
     minutes: Annotated[
@@ -267,7 +268,7 @@ def restore(
         str | None,
         typer.Option(
             help="Id or folder of the model exported from these weights.",
-            show_default="the packaged one",
+            show_default="the default model",
         ),
     ] = None,
     minutes: Annotated[

@@ -18,7 +18,7 @@ DataOption = Annotated[
     ),
 ]
 OutputOption = Annotated[
-    Path, typer.Option("-o", "--output-dir", help="Folder of the run.", show_default=False)
+    Path, typer.Option("-o", "--output-dir", help="Output folder of the run.", show_default=False)
 ]
 CacheOption = Annotated[
     Path | None,

@@ -140,7 +140,7 @@ def to_tensor(images: list[Pixels]) -> Tensor:
 
 
 def mean_squared_errors(restored: Tensor, clean: Tensor, damaged: Tensor) -> Tensor:
-    """Return the error of each image (B,), of the missing pixels only if there is a mask."""
+    """Return the mean squared error of each image (B,). With a mask, only missing pixels count."""
     squares = (restored - clean).square()
     if damaged.shape[1] == 3:
         return squares.mean((1, 2, 3))

@@ -78,40 +78,34 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def readme_paragraphs(run: Results, speed: dict[str, Any] | None) -> list[str]:
-    """Return the short table of README: sizes and times of README_CODECS."""
+    """Return the short table of README: sizes, BD-rates and times of README_CODECS."""
     width, height = README_PICTURE
-    head = [
-        f"{width} x {height} picture",
-        f"size at equal PSNR vs {REFERENCE} (BD-rate)",
-        f"size at {README_PSNR} dB",
-    ]
-    if speed is not None:
-        head += DIRECTIONS
-    rates = _psnr_rates(run, REFERENCE)
-    rows = []
-    for codec in README_CODECS:
-        if codec in run.measured_codecs():
-            rate = "reference" if codec == REFERENCE else format_percent(rates.get(codec))
-            row = [codec, rate, _size_at_readme_psnr(run, codec)]
-            if speed is not None:
-                row += [_readme_time(speed["warm"].get(codec), way) for way in DIRECTIONS]
-            rows.append(row)
-    caption = f"Means over {len(run.images)} images, quality measured as RGB-PSNR."
-    if speed is not None:
-        caption += (
-            f" Times are orders of magnitude on {speed['machine']}, {speed['threads']} threads, "
-            f"with the ratio to {OURS}'s in brackets."
-        )
-    return [table(head, rows), caption]
-
-
-def _psnr_rates(run: Results, reference: str) -> dict[str, float | None]:
-    """Return the BD-rates by RGB-PSNR against one codec."""
     rates = {}
     for row in run.bd_rates():
-        if row.reference == reference and row.metric == "psnr":
-            rates[row.codec] = row.rate
-    return rates
+        if row.reference == REFERENCE:
+            rates[row.codec, row.metric] = row.rate
+    labels = [f"BD-rate, {METRICS[metric].short_label}" for metric in run.metrics]
+    head = [f"{width} x {height} pictures", f"size at {README_PSNR} dB", *labels]
+    head += DIRECTIONS if speed is not None else []
+    rows = []
+    for codec in README_CODECS:
+        if codec not in run.measured_codecs():
+            continue
+        cells = [codec, _size_at_readme_psnr(run, codec)]
+        cells += [format_percent(rates.get((codec, metric))) for metric in run.metrics]
+        if speed is not None:
+            cells += [_readme_time(speed["warm"].get(codec), way) for way in DIRECTIONS]
+        rows.append(cells)
+    caption = (
+        f"Values are means over {len(run.images)} images. BD-rate is the mean difference in file "
+        f"size from {REFERENCE} at equal quality."
+    )
+    if speed is not None:
+        caption += (
+            f" Times are rounded to one significant digit, on {speed['machine']}, "
+            f"{speed['threads']} threads, with the ratio to the time of {OURS} in brackets."
+        )
+    return [table(head, rows), caption]
 
 
 def _size_at_readme_psnr(run: Results, codec: str) -> str:
@@ -219,7 +213,7 @@ def _our_points(run: Results) -> list[str]:
     head = ["quality", *(f"{point['quality']:g}" for point in points["psnr"])]
     rows = [["bits per pixel", *(f"{point['bpp']:.3f}" for point in points["psnr"])]]
     for metric, metric_points in points.items():
-        digits = 4 if metric == "ms-ssim" else 2
+        digits = METRICS[metric].digits
         values = [f"{point['value']:.{digits}f}" for point in metric_points]
         rows.append([METRICS[metric].short_label, *values])
     return [f"{OURS}, means by quality:", table(head, rows)]

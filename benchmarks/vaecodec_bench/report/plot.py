@@ -188,7 +188,7 @@ def _read_runs(files: Sequence[Path]) -> list[NamedRun]:
 
 
 def gains(runs: Sequence[NamedRun], metric: str) -> list[str]:
-    """Return a sentence for each of our curves in the later runs with its BD-rate.
+    """Return a line of text with the BD-rate of each vaecodec curve in the later runs.
 
     The reference is the same codec in the first run that has it.
     """

@@ -18,7 +18,7 @@ REPEATS = 5
 
 
 def crop(image: Image.Image, share: float, across: float, down: float) -> Image.Image:
-    """Crop to a share of each side. across, down: position of the crop, 0 to 1."""
+    """Crop an image to a share of each side, at position `across`, `down` (0 to 1)."""
     width, height = (round(length * share) for length in image.size)
     left = round((image.width - width) * across)
     top = round((image.height - height) * down)
@@ -90,9 +90,9 @@ def _hashes(images: list[Image.Image]) -> npt.NDArray[np.bool_]:
 
 
 def measure_seconds(images: list[Image.Image]) -> dict[str, float]:
-    """Return the seconds to embed all pictures from .vae files of quality 50, in two ways.
+    """Return the median time in seconds to embed all images from .vae files of quality 50.
 
-    The features come from the file alone, or from the pixels after decoding.
+    There are two ways: features from the file alone, or from the pixels after decoding.
     """
     files = [vaecodec.encode(image) for image in images]
     ways: dict[str, Callable[[bytes], Embedding]] = {

@@ -29,7 +29,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def root(version: options.Version = False) -> None:
-    """A learned image codec: small files, bit-exact decoding, fast on a CPU."""
+    """Compress images with a learned codec, and decode its .vae files."""
     if version:
         print(f"vaecodec {__version__}")
         raise typer.Exit

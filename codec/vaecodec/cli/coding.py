@@ -101,7 +101,7 @@ def decode(
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Decompress .vae files to images of any type that Pillow writes.
+    """Decompress .vae files to any image type that Pillow can write.
 
     The extension of the output selects the type.
 
@@ -161,7 +161,7 @@ def read_any_color(
 
 
 def damaged_tiles(damage: "Damage", preview: bool) -> "list[Region]":
-    """Return the damaged tiles. A preview does not count those that the end of the file cuts off."""
+    """Return the damaged tiles, for a preview without those that the end of the file cuts off."""
     truncated = set(damage.truncated) if preview else set()
     return [tile for tile in damage.tiles if tile not in truncated]
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vaecodec.spec import DEFAULT_QUALITY, MAX_THREADS
+
 # Input and output
 
 Paths = Annotated[
@@ -49,7 +51,7 @@ OutputDir = Annotated[
     typer.Option(
         "-o",
         "--output-dir",
-        help="Write one file per input into this folder. Inputs may then be folders.",
+        help="Write one file per input to this folder. Inputs may then also be folders.",
         metavar="DIR",
         show_default=False,
     ),
@@ -78,7 +80,15 @@ Version = Annotated[bool, typer.Option("--version", help="Print the version and 
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Id or folder of the model.", metavar="MODEL", show_default="the packaged model"
+        help="Id or folder of the model.", metavar="MODEL", show_default="the default model"
+    ),
+]
+RestorationModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Id or folder of the model.",
+        metavar="MODEL",
+        show_default="a packaged model with weights for the task",
     ),
 ]
 DecoderModel = Annotated[
@@ -90,7 +100,7 @@ DecoderModel = Annotated[
     ),
 ]
 Threads = Annotated[
-    int, typer.Option(min=0, max=1024, help="Number of threads. 0 means one per core.")
+    int, typer.Option(min=0, max=MAX_THREADS, help="Number of threads. 0 means one per core.")
 ]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures with more pixels than this.")]
 
@@ -103,7 +113,7 @@ EncoderQuality = Annotated[
         "--quality",
         min=1,
         max=100,
-        show_default="50",
+        show_default=str(DEFAULT_QUALITY),
         help="Quality from 1 (smallest file) to 100 (best picture).",
     ),
 ]
@@ -112,19 +122,17 @@ Quality = Annotated[
     typer.Option("-Q", "--quality", min=1, max=100, help="Quality setting of the model."),
 ]
 Bpp = Annotated[
-    float | None, typer.Option(help="Upper limit in bits per pixel.", show_default=False)
+    float | None, typer.Option(help="Maximum file size in bits per pixel.", show_default=False)
 ]
 Size = Annotated[
     str | None,
     typer.Option(
-        help="Upper limit in bytes, such as 40000, 40k or 1.5M.",
+        help="Maximum file size in bytes, such as 40000, 40k or 1.5M.",
         metavar="BYTES",
         show_default=False,
     ),
 ]
-Psnr = Annotated[
-    float | None, typer.Option(help="Lower limit of the PSNR in dB.", show_default=False)
-]
+Psnr = Annotated[float | None, typer.Option(help="Minimum PSNR in dB.", show_default=False)]
 Effort = Annotated[
     int,
     typer.Option(
@@ -145,7 +153,7 @@ Strip = Annotated[bool, typer.Option("--strip", help="Leave out the colour profi
 Format = Annotated[
     str,
     typer.Option(
-        help="Type of the images that go to -o or to standard output: png, jpg, webp, ...",
+        help="Image type for output to a folder (-o) or standard output: png, jpg, webp, ...",
         metavar="TYPE",
     ),
 ]
@@ -160,13 +168,14 @@ Scale = Annotated[
     typer.Option(help="Decode a smaller picture, which is faster: 1/2, 1/4 or 1/8.", metavar="1/N"),
 ]
 Preview = Annotated[
-    bool, typer.Option("--preview", help="Decode the part that is present of a truncated file.")
+    bool, typer.Option("--preview", help="Decode whatever is present of a truncated file.")
 ]
 BestEffort = Annotated[
     bool,
     typer.Option(
         "--best-effort",
-        help="Fill damaged tiles in from their neighbours. The exit code is 3 if there were any.",
+        help="Fill in damaged tiles from their neighbours. "
+        "The exit code is 3 if anything was damaged.",
     ),
 ]
 

@@ -20,6 +20,7 @@ from vaecodec.cli.files import (
     write_output,
 )
 from vaecodec.errors import VaecodecError
+from vaecodec.spec import DEFAULT_QUALITY
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,7 +37,7 @@ def sample(
     size: options.Dimensions = "256x256",
     seed: options.Seed = 0,
     temperature: options.Temperature = 1.0,
-    quality: options.Quality = 50,
+    quality: options.Quality = DEFAULT_QUALITY,
     model: options.Model = None,
     threads: options.Threads = 0,
     force: options.Force = False,
@@ -65,7 +66,7 @@ def interpolate(
     last: options.LastImage,
     output: options.Output,
     steps: options.FrameCount = 8,
-    quality: options.Quality = 50,
+    quality: options.Quality = DEFAULT_QUALITY,
     model: options.Model = None,
     threads: options.Threads = 0,
     force: options.Force = False,
@@ -98,15 +99,15 @@ def score(
     images: options.Images,
     maps: options.MapsDir = None,
     as_json: options.Json = False,
-    quality: options.Quality = 50,
+    quality: options.Quality = DEFAULT_QUALITY,
     model: options.Model = None,
     threads: options.Threads = 0,
     force: options.Force = False,
 ) -> None:
     """Score how surprising images are to the model.
 
-    The scores are the estimated bits per pixel, how many of them were not
-    expected, and the PSNR of the reconstruction.
+    The scores are the estimated bits per pixel, how many of these bits the
+    model did not expect, and the PSNR of the reconstruction.
 
     Examples:
         vaecodec score photo.png
@@ -177,7 +178,7 @@ def embed(
     images: options.Images,
     output: options.Output,
     per_cell: options.Cells = False,
-    quality: options.Quality = 50,
+    quality: options.Quality = DEFAULT_QUALITY,
     model: options.Model = None,
     threads: options.Threads = 0,
     force: options.Force = False,
@@ -251,14 +252,14 @@ def restore(
     output: options.Output,
     task: options.Task,
     mask: options.Mask = None,
-    model: options.Model = None,
+    model: options.RestorationModel = None,
     threads: options.Threads = 0,
     force: options.Force = False,
 ) -> None:
     """Remove noise, fill in missing parts, or double the size of an image.
 
-    The task inpaint replaces the pixels that --mask marks. The task superres
-    doubles width and height.
+    Task inpaint fills in the pixels that --mask marks. Task superres doubles
+    the width and height.
 
     Examples:
         vaecodec restore noisy.png --task denoise -o clean.png

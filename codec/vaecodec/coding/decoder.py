@@ -1,4 +1,4 @@
-"""The bytes of a .vae file to pictures."""
+"""Decode the bytes of a .vae file to pictures."""
 
 from collections.abc import Iterator
 

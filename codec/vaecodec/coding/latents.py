@@ -12,7 +12,7 @@ from vaecodec._arrays import F32, I32, U8, Bools, Integers
 from vaecodec.coding.tiling import CELL_Y, CELL_Z, cell_count
 from vaecodec.entropy.coder import MAX_SYMBOL, SymbolSink, SymbolSource
 from vaecodec.model.networks import Networks
-from vaecodec.spec import STEPS, Y_FRACTION, step_parts
+from vaecodec.spec import POSITIONS, STEPS, Y_FRACTION, step_parts
 
 Size = tuple[int, int]  # height, width in pixels
 
@@ -153,7 +153,7 @@ def spread_steps(values: Sequence[npt.NDArray[Any]], m: int, size: Size) -> npt.
     zh, zw = _z_cells(size)
     grid = np.zeros((m, 4 * zh, 4 * zw), values[0].dtype)
     for cells, step_values in zip(_steps(size), values, strict=True):
-        cells.put(cells.spread(step_values, (STEPS, m // STEPS, 2 * zh, 2 * zw)), grid)
+        cells.put(cells.spread(step_values, (POSITIONS, m // STEPS, 2 * zh, 2 * zw)), grid)
     return grid[:, : cell_count(size[0], CELL_Y), : cell_count(size[1], CELL_Y)]
 
 
@@ -182,5 +182,5 @@ def _steps(size: Size) -> list[StepCells]:
         return [StepCells(step, None) for step in range(STEPS)]
     grid = np.zeros((4 * zh, 4 * zw), bool)
     grid[:h, :w] = True
-    inside = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(4)])[:, None]
+    inside = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(POSITIONS)])[:, None]
     return [StepCells(step, inside) for step in range(STEPS)]

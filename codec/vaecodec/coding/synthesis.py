@@ -1,4 +1,4 @@
-"""Latents to pictures: g_s over the blocks of a picture."""
+"""Turn latents into pictures by running g_s on blocks of a picture."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -98,7 +98,7 @@ def narrow_to_int16(y: Integers) -> Integers:
 
 
 def _cells_of(box: Box, whole: Box) -> tuple[slice, slice]:
-    """Return the rows and columns of y of a box, in an array that covers `whole`."""
+    """Return the slices of a box's rows and columns of y, in an array that covers `whole`."""
     rows = slice((box.y0 - whole.y0) // CELL_Y, (box.y1 - whole.y0) // CELL_Y)
     columns = slice((box.x0 - whole.x0) // CELL_Y, (box.x1 - whole.x0) // CELL_Y)
     return rows, columns

@@ -103,7 +103,8 @@ def _search(
     best_end, worst_end = (HIGHEST, LOWEST) if rising else (LOWEST, HIGHEST)
     good = best_end  # the quality whose measure is known to be at least 1
     bad = worst_end  # where to look for one below 1
-    data, value = b"", 0.0
+    data = b""
+    value = 0.0  # below 1: not found yet
     if first_guess is not None:
         data, value = measure(first_guess)
         if value >= 1:

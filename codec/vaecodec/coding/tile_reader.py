@@ -69,7 +69,8 @@ class TileReader:
         nets: The networks of its model.
 
     Raises:
-        FormatError: The file has too few bytes for its size, or the wrong number of chunks.
+        FormatError: The file is too short for the picture it declares, or has the wrong number of
+            chunks.
     """
 
     def __init__(self, reader: Reader, nets: Networks):

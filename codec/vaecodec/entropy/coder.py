@@ -105,7 +105,7 @@ class RunDecoder:
         raise NotImplementedError
 
     def _decode_runs(self, runs: Runs) -> I32:
-        """Return all symbols in sorted order."""
+        """Decode all runs and return the symbols, still sorted by table."""
         positions = [
             self._decode_run(distribution, count)
             for distribution, count in zip(runs.distributions, runs.counts, strict=True)

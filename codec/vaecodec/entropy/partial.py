@@ -40,13 +40,10 @@ class PartialDecoder(RunDecoder):
         runs = sort_by_table(index, tables)
         firsts = np.cumsum([0, *runs.counts])[:-1].tolist()
         # Uniform distributions of excesses are not among the runs, so their guess is 0.
-        self._zero_position = {
-            id(distribution): int(runs.half_width[first])
-            for distribution, first, count in zip(
-                runs.distributions, firsts, runs.counts, strict=True
-            )
-            if count
-        }
+        self._zero_position = {}
+        for distribution, first, count in zip(runs.distributions, firsts, runs.counts, strict=True):
+            if count:
+                self._zero_position[id(distribution)] = int(runs.half_width[first])
         self._settled = 0
         in_order = self._decode_runs(runs)
         symbols = np.empty_like(in_order)

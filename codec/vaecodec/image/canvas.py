@@ -1,4 +1,4 @@
-"""Pictures to decode into, filled box by box."""
+"""Canvases: pictures in memory that the decoder fills box by box."""
 
 import numpy as np
 from PIL import Image

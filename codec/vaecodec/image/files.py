@@ -253,7 +253,7 @@ def write_file(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Non
 def _mode_of(path: Path) -> int:
     """Return the permissions of a file, or those of a new file if it does not exist.
 
-    The files of mkstemp are private.
+    Files that mkstemp creates are readable only by their owner.
     """
     if path.exists():
         return path.stat().st_mode & 0o7777

@@ -250,7 +250,7 @@ class Networks:
         return cast(F32, gradient[0])
 
     def has_weights_for(self, task: str) -> bool:
-        """Return whether there are weights for a restoration task, or for `refine`."""
+        """Return whether the model has weights for a restoration task or for `refine`."""
         return (self.folder / f"{task}.onnx").is_file()
 
     def restore(self, task: str, y: F32, samples: F32) -> F32:

@@ -15,7 +15,7 @@ from vaecodec.entropy.tables import Tables
 from vaecodec.image.box import Box
 from vaecodec.image.picture import ImageSource, Picture
 from vaecodec.model.networks import Networks
-from vaecodec.spec import SEGMENTS
+from vaecodec.spec import DEFAULT_QUALITY, SEGMENTS
 
 F16 = npt.NDArray[np.float16]
 MAX_EMBED_PIXELS = 2**27  # the features of the cells take 2.5 bytes per pixel
@@ -83,7 +83,7 @@ def embed_file(source: Source, *, model: str | None = None, threads: int = 0) ->
 
 def embed(
     source: Picture | ImageSource,
-    quality: float = 50,
+    quality: float = DEFAULT_QUALITY,
     *,
     model: str | None = None,
     threads: int = 0,

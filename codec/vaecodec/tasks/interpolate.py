@@ -9,7 +9,7 @@ from vaecodec.errors import ImageError, ParameterError
 from vaecodec.format.color import color_named
 from vaecodec.image.canvas import to_samples
 from vaecodec.image.picture import ImageSource, Picture, as_picture
-from vaecodec.spec import Y_FRACTION
+from vaecodec.spec import DEFAULT_QUALITY, Y_FRACTION
 
 MAX_INTERPOLATE_PIXELS = 2**22  # the pictures go through the networks in one piece
 MAX_FRAMES = 1000
@@ -19,7 +19,7 @@ def interpolate(
     first: Picture | ImageSource,
     last: Picture | ImageSource,
     frames: int = 8,
-    quality: float = 50,
+    quality: float = DEFAULT_QUALITY,
     *,
     model: str | None = None,
     threads: int = 0,

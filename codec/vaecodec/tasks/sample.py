@@ -1,4 +1,4 @@
-"""Pictures drawn from the codec's own prior."""
+"""Sample pictures from the model's prior."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from vaecodec.entropy.tables import Tables
 from vaecodec.errors import ParameterError
 from vaecodec.format.color import color_named
 from vaecodec.image.canvas import to_samples
-from vaecodec.spec import SEGMENTS
+from vaecodec.spec import DEFAULT_QUALITY, SEGMENTS
 
 MAX_SAMPLE_PIXELS = 2**25
 MAX_TEMPERATURE = 10
@@ -64,7 +64,7 @@ def sample(
     width: int,
     height: int,
     seed: int = 0,
-    quality: float = 50,
+    quality: float = DEFAULT_QUALITY,
     temperature: float = 1.0,
     *,
     model: str | None = None,

@@ -18,7 +18,7 @@ from vaecodec.format.color import color_named
 from vaecodec.image.box import Box
 from vaecodec.image.canvas import to_samples
 from vaecodec.image.picture import ImageSource, Picture
-from vaecodec.spec import FREQUENCY_BITS, SEGMENTS
+from vaecodec.spec import DEFAULT_QUALITY, FREQUENCY_BITS, SEGMENTS
 
 MAX_SCORE_PIXELS = 2**25
 # Heat maps go from black over violet and orange to white.
@@ -84,7 +84,7 @@ class Score:
 
 def score(
     source: Picture | ImageSource,
-    quality: float = 50,
+    quality: float = DEFAULT_QUALITY,
     *,
     model: str | None = None,
     threads: int = 0,

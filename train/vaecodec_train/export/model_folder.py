@@ -44,7 +44,7 @@ Pixels = npt.NDArray[np.uint8]
 def load_crops(folders: list[Path], count: int, seed: int = 0) -> list[Pixels]:
     """Cut `count` random crops (256, 256, 3) from the images in the folders.
 
-    Each comes from a different image if there are enough.     Every second crop is downscaled by a
+    Each comes from a different image if there are enough. Every second crop is downscaled by a
     random factor of 0.5 to 1, so that the tables also fit pictures sharper than the images.
     """
     rng = np.random.default_rng(seed)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
-from vaecodec.spec import STEPS, group_at
+from vaecodec.spec import POSITIONS, STEPS, group_at
 from vaecodec_train.model.blocks import BLOCKS, Conv1x1, Down, PlainBlock, Up, ste_round
 
 LOG_SCALE_MIN = math.log(0.11)
@@ -216,7 +216,7 @@ class Autoencoder(nn.Module):
         if (h, w) not in self._masks:
             mask = torch.zeros(STEPS, STEPS, h, w)
             for step in range(STEPS):
-                for position in range(4):
+                for position in range(POSITIONS):
                     row, column = divmod(position, 2)
                     mask[step, group_at(step, position), row::2, column::2] = 1
             mask = mask.repeat_interleave(self.config.m // STEPS, 1)[:, None]

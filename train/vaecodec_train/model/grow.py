@@ -1,7 +1,7 @@
 """Start a larger autoencoder from the weights of a smaller one.
 
-It may have more latent channels, a bypass, more blocks in the context model, and a wider range of
-lambda.
+The larger one may have more latent channels, a bypass, more blocks in the context model, and a
+wider range of lambda.
 """
 
 import dataclasses

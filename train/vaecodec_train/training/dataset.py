@@ -140,7 +140,7 @@ def draw_crop(dataset: Dataset, config: TrainConfig, rng: np.random.Generator) -
 
 
 def held_out_crops(dataset: Dataset, size: int = 256) -> list[Pixels]:
-    """Cut the centre of each held-out image; sides are multiples of 64, at most `size`."""
+    """Return a square centre crop of each held-out image, sides multiples of 64 up to `size`."""
     crops = []
     for i in dataset.held_out:
         image = dataset.image(i)

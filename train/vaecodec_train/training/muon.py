@@ -13,6 +13,7 @@ NEWTON_SCHULZ_A = 3.4445
 NEWTON_SCHULZ_B = -4.7750
 NEWTON_SCHULZ_C = 2.0315
 NEWTON_SCHULZ_ITERATIONS = 5
+LR_QUANTILES = 1e-3  # of the quantiles of the prior of z
 
 
 def newton_schulz(x: Tensor) -> Tensor:
@@ -132,5 +133,5 @@ def build_optimizers(
     return [
         (first, config.lr_matrix),
         (torch.optim.Adam(others, config.lr_other), config.lr_other),
-        (torch.optim.Adam(quantiles, 1e-3), 1e-3),
+        (torch.optim.Adam(quantiles, LR_QUANTILES), LR_QUANTILES),
     ]

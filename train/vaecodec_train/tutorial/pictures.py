@@ -42,7 +42,7 @@ def draw_model(model: DigitAutoencoder, images: Tensor, labels: Tensor, folder: 
 
 
 def latent_walks(model: DigitAutoencoder, latents: Tensor, labels: Tensor) -> Tensor:
-    """Return images on the way between the latents of two digits: 0 to 1, 2 to 3, and so on."""
+    """Return images decoded between the latents of two digits: 0 to 1, 2 to 3, and so on."""
     t = torch.linspace(0, 1, COLUMNS)[:, None]
     examples = [latents[int((labels == digit).nonzero()[0])] for digit in range(10)]
     walks = [

@@ -26,7 +26,7 @@ def auroc(normal: npt.NDArray[np.float64], odd: npt.NDArray[np.float64]) -> floa
 
 
 class Pca:
-    """The baseline in pixels: the principal components of the images."""
+    """The pixel-space baseline: principal component analysis (PCA) of the images."""
 
     def __init__(self, images: Tensor, components: int):
         flat = images.flatten(1)
