@@ -125,6 +125,7 @@ def test_the_kl_divergence_is_that_of_gaussians(digits: Digits) -> None:
     assert torch.allclose(model.losses(digits.test[:3])[1], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ae", "convae"])
 def test_command(kind: str, folder: Path, tmp_path: Path) -> None:
     code, output = invoke(kind, "--data", folder, "-o", tmp_path, "--epochs", 1)
