@@ -71,9 +71,9 @@ class VaeFile:
         self._owned_file: BinaryIO | None = None
         if isinstance(source, (str, os.PathLike)):
             source = self._owned_file = Path(source).open("rb")  # noqa: SIM115
-        elif not isinstance(source, BYTES_LIKE) and not source.seekable():
-            source = source.read()
         try:
+            if not isinstance(source, BYTES_LIKE) and not _can_seek(source):
+                source = source.read()
             self._reader = Reader(source, tolerant, max_pixels)
         except BaseException:
             self.close()
@@ -153,6 +153,7 @@ class VaeFile:
         if color.pillow_mode is None:
             raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
         area = self._area(region, scale)
+        _ = self.metadata  # before any work: raises if it is damaged
         canvas = ImageCanvas(*_reduced_size(area, scale), color)
         decoder.decode_area(self._tiles, self._pool, area, canvas, scale)
         canvas.content.info.update(self.info())
@@ -191,6 +192,7 @@ class VaeFile:
             ParameterError: The region or the scale is out of range.
         """
         area = self._area(region, scale)
+        _ = self.metadata  # before any work: raises if it is damaged
         canvas = ArrayCanvas(*_reduced_size(area, scale), self.header.color)
         decoder.decode_area(self._tiles, self._pool, area, canvas, scale)
         samples = canvas.content
@@ -244,6 +246,11 @@ class VaeFile:
             )
         # Samples of a preview are means of squares that begin at multiples of the scale.
         return Box(x // scale * scale, y // scale * scale, x + width, y + height)
+
+
+def _can_seek(file: BinaryIO) -> bool:
+    """Whether a file can seek. Objects that only have `read`, `seek` and `tell` can."""
+    return not hasattr(file, "seekable") or file.seekable()
 
 
 def _reduced_size(area: Box, scale: int) -> tuple[int, int]:
