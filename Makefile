@@ -4,7 +4,7 @@ BIN := .venv/bin
 TEST_READY := .venv/.test-ready
 DEMO_READY := .venv/.demo-ready
 
-.PHONY: demo lint test docs bench cross fuzz clean
+.PHONY: demo lint test test-quick docs bench cross fuzz clean
 
 demo: $(DEMO_READY)
 	$(BIN)/vaecodec-bench demo benchmarks/data/kodak/kodim23.png demo
@@ -16,6 +16,9 @@ lint: $(TEST_READY)
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-quick: $(TEST_READY)
+	$(BIN)/python -m pytest -m "not slow"
 
 docs: $(TEST_READY)
 	$(BIN)/python -m vaecodec.cli.reference docs/CLI.md

@@ -1,20 +1,12 @@
-"""Pictures that the tests share."""
+"""Fixtures that several test files share."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-KODAK = Path(__file__).parents[1] / "benchmarks" / "data" / "kodak"
-GOLDEN = Path(__file__).parent / "golden"
-
-
-def kodak_crop(number: int, width: int, height: int) -> Image.Image:
-    """The middle of a Kodak picture."""
-    with Image.open(KODAK / f"kodim{number:02}.png") as image:
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        return image.convert("RGB").crop((left, top, left + width, top + height))
+import vaecodec
+from helpers import encode_tiled, kodak_crop
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +18,42 @@ def photo() -> Image.Image:
 @pytest.fixture(scope="session")
 def photo_file(photo: Image.Image) -> bytes:
     """That photograph as a .vae file of quality 50."""
-    import vaecodec
-
     return vaecodec.encode(photo)
 
 
-def psnr(a: Image.Image, b: Image.Image) -> float:
-    difference = np.asarray(a, float) - np.asarray(b, float)
-    return float(10 * np.log10(255**2 / max(np.mean(difference**2), 1e-9)))
+@pytest.fixture
+def folder(tmp_path: Path, photo: Image.Image, photo_file: bytes) -> Path:
+    """A folder that holds photo.png, and photo.vae of quality 50."""
+    photo.save(tmp_path / "photo.png")
+    (tmp_path / "photo.vae").write_bytes(photo_file)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def scene() -> Image.Image:
+    """A photograph of six tiles of 128 x 128 pixels, 300 x 217."""
+    return kodak_crop(20, 300, 217)
+
+
+@pytest.fixture(scope="session")
+def whole(scene: Image.Image) -> bytes:
+    """The scene as a file of one tile, of quality 60."""
+    return vaecodec.encode(scene, 60)
+
+
+@pytest.fixture(scope="session")
+def tiled(scene: Image.Image) -> bytes:
+    """The scene as a file of six tiles, tile by tile."""
+    return encode_tiled(scene, 60)
+
+
+@pytest.fixture(scope="session")
+def stepped(scene: Image.Image) -> bytes:
+    """The scene as a file of six tiles, step by step."""
+    return encode_tiled(scene, 60, progressive=True)
+
+
+@pytest.fixture(scope="session")
+def tiled_picture(tiled: bytes) -> Image.Image:
+    """The decoded picture of the file of six tiles."""
+    return vaecodec.decode(tiled)

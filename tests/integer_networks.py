@@ -1,6 +1,7 @@
-"""h_s and the context model three more times, written from docs/FORMAT.md: int64 numpy, torch float64, torch float32.
+"""h_s and the context model in int64 numpy, torch float64 and torch float32, from docs/FORMAT.md.
 
-Each is a drop-in for `vaecodec.model.networks.Networks` in `vaecodec.coding.latents.decode_tile`, and no arithmetic is shared with it.
+Each can stand in for `vaecodec.model.networks.Networks` in `vaecodec.coding.latents.decode_tile`.
+They share no arithmetic with it.
 """
 
 import hashlib
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 GROUP_AT = [[step ^ x for x in (0, 2, 3, 1)] for step in range(4)]
 
@@ -18,6 +18,8 @@ class IntegerNetworks:
     """The algorithm; a backend below gives `conv` its arithmetic. Activations are (C, h, w) arrays of whole numbers."""
 
     def __init__(self, nets: Any):
+        import onnx  # the codec's other tests run without it
+
         self.y_tables, self.z_tables, self.tables = nets.y_tables, nets.z_tables, nets.tables
         self.m, self.channels_z = nets.m, nets.channels_z
         self.weights: dict[str, np.ndarray] = {}

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import vaecodec_bench.quality
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import peers, results
 from vaecodec_bench.peers import OURS, OURS_EFFORT_3, Peer

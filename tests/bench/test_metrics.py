@@ -6,9 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image
-from pytorch_msssim import ms_ssim
 
-from conftest import KODAK, kodak_crop
+from helpers import KODAK, kodak_crop
 from vaecodec_bench.metrics import METRICS, decibels, measure
 
 
@@ -29,6 +28,7 @@ def test_ssimulacra2_of_jpeg_is_that_which_its_authors_name() -> None:
         assert np.mean(scores) == pytest.approx(expected, abs=4)
 
 
+@pytest.mark.torch
 def test_identical_and_ever_worse_pictures() -> None:
     image = kodak_crop(5, 200, 180)
     original = np.asarray(image)
@@ -42,8 +42,11 @@ def test_identical_and_ever_worse_pictures() -> None:
         assert all(a > b for a, b in pairwise(scores))
 
 
+@pytest.mark.torch
 def test_ms_ssim_is_that_of_the_package_in_floats() -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+    from pytorch_msssim import ms_ssim
+
     image = kodak_crop(19, 240, 192)
     a, b = np.asarray(image), jpeg(image, 30)
     x, y = (torch.tensor(p / 255.0, dtype=torch.float64).permute(2, 0, 1)[None] for p in (a, b))
@@ -52,6 +55,7 @@ def test_ms_ssim_is_that_of_the_package_in_floats() -> None:
     )
 
 
+@pytest.mark.torch
 def test_pictures_too_small_for_a_metric() -> None:
     small = np.zeros((160, 200, 3), np.uint8)
     assert measure(["psnr", "ms-ssim"], small, small) == {"psnr": 100, "ms-ssim": None}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec_bench.report import markdown
 from vaecodec_bench.tasks import anomalies, document, near_duplicates, restoration
@@ -44,6 +44,7 @@ def test_pca_of_pixels() -> None:
         )
 
 
+@pytest.mark.slow
 def test_all_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

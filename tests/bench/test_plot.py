@@ -8,34 +8,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from made_up_results import made_up
 from vaecodec.cli.app import main
 from vaecodec.errors import VaecodecError
 from vaecodec_bench import results
 from vaecodec_bench.peers import OURS, OURS_EFFORT_3
 from vaecodec_bench.published.curves import KODAK, curves_for
 from vaecodec_bench.report import plot
-from vaecodec_bench.results import Results, Sample
-
-
-def made_up(
-    shift: float,
-    images: tuple[str, ...] = ("a.png",),
-    codecs: tuple[str, ...] = (OURS, "JPEG", "AVIF"),
-) -> Results:
-    """Curves through a few points; each codec's is 10 % to the right of the one before."""
-    found = Results(
-        {}, {"psnr": "test"}, dict.fromkeys(codecs, "1"), {}, dict.fromkeys(images, (100, 100))
-    )
-    for number, codec in enumerate(codecs):
-        for step in range(5):
-            rate = 0.2 * 2**step * 1.1**number
-            found.samples += [
-                Sample(
-                    codec, image, step, round(rate * 1250), rate, {"psnr": 28 + 3.0 * step + shift}
-                )
-                for image in images
-            ]
-    return found
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The report as a person meets it: opened from its file in Chromium without a screen."""
+"""The report, opened from its file in Chromium without a screen."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,16 +10,21 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec_bench import peers, results
 from vaecodec_bench.report.build import report_quality
 from vaecodec_bench.report.page import write_page
 from vaecodec_bench.speed import measure_speed
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs Debian's packages chromium and chromium-driver"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.torch,  # for MS-SSIM
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs Debian's packages chromium and chromium-driver"
+    ),
+]
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -35,7 +40,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A report of two photographs, one with a name that is markup, with JPEG and WebP as peers, quality and speed."""
+    """A report of two photographs, one of which has markup as its name."""
     folder = tmp_path_factory.mktemp("images")
     kodak_crop(23, 192, 176).save(folder / "a.png")
     kodak_crop(5, 176, 192).save(folder / "<b onload=alert(1)><script>.png")

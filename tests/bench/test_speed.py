@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks, registry
 from vaecodec_bench import arithmetic, peers, processes, speed
@@ -155,8 +155,7 @@ def test_quartiles() -> None:
 
 
 def test_the_document_keeps_all_but_its_generated_part(tmp_path: Path) -> None:
-    from test_plot import made_up
-
+    from made_up_results import made_up
     from vaecodec_bench import results
     from vaecodec_bench.report import plot
 

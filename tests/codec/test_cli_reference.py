@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_cli import run
 
-from conftest import kodak_crop
+from helpers import kodak_crop, run
 from vaecodec.cli.reference import examples, reference
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "CLI.md"

@@ -1,4 +1,4 @@
-"""Symbols, means and table indices are the same integers, whatever computes them (docs/EXACTNESS.md)."""
+"""Symbols, means and table indices do not depend on what computes them (docs/EXACTNESS.md)."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import vaecodec
-from conftest import kodak_crop
+from helpers import kodak_crop
 from integer_networks import Int64, Torch, digest
 from vaecodec.model import registry
 
@@ -39,11 +39,17 @@ def test_runtime(files: list[bytes], expected: list[str], threads: int) -> None:
     assert [digest(data, registry.load_model(None, threads)) for data in files] == expected
 
 
-def test_int64(files: list[bytes], expected: list[str]) -> None:
-    reference = Int64(registry.load_model())
+@pytest.fixture(scope="module")
+def reference() -> Int64:
+    pytest.importorskip("onnx")
+    return Int64(registry.load_model())
+
+
+def test_int64(files: list[bytes], expected: list[str], reference: Int64) -> None:
     assert [digest(data, reference) for data in files] == expected
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_torch(files: list[bytes], expected: list[str], double: bool, threads: int) -> None:
@@ -76,12 +82,19 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 """
 
 
+TORCH = [pytest.mark.torch, pytest.mark.slow]
+
+
 @pytest.mark.parametrize(
-    "engine, environment",
+    ("engine", "environment"),
     [
-        ("torch", {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
-        ("torch", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
-        ("torch", {"ATEN_CPU_CAPABILITY": "default", "DNNL_DEFAULT_FPMATH_MODE": "STRICT"}),
+        pytest.param("torch", {"ONEDNN_MAX_CPU_ISA": "SSE41"}, marks=TORCH),
+        pytest.param("torch", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, marks=TORCH),
+        pytest.param(
+            "torch",
+            {"ATEN_CPU_CAPABILITY": "default", "DNNL_DEFAULT_FPMATH_MODE": "STRICT"},
+            marks=TORCH,
+        ),
         ("ORT_DISABLE_ALL", {}),
         ("ORT_ENABLE_BASIC", {"OMP_NUM_THREADS": "1"}),
         ("ORT_ENABLE_EXTENDED", {}),
@@ -95,7 +108,7 @@ def test_other_kernels(
     engine: str,
     environment: dict[str, str],
 ) -> None:
-    """Other instruction sets of oneDNN, other graph optimizations (and so other kernels) of ONNX Runtime."""
+    """Other instruction sets of oneDNN; other optimizations, so other kernels, of ONNX Runtime."""
     for i, data in enumerate(files):
         (tmp_path / str(i)).write_bytes(data)
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -109,9 +122,8 @@ def test_other_kernels(
     assert child.stdout.split() == expected
 
 
-def test_sums_stay_exact_in_float32() -> None:
-    """The worst case of every layer, from its weights alone: no input can bring a partial sum to 2^24."""
-    reference = Int64(registry.load_model())
+def test_sums_stay_exact_in_float32(reference: Int64) -> None:
+    """No input can bring a partial sum of any layer to 2^24, as the weights alone show."""
     names = [name.removesuffix(".weight") for name in reference.weights if name.endswith(".weight")]
     assert len(names) == 37
     for name in names:

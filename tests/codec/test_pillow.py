@@ -11,17 +11,12 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 import vaecodec
 import vaecodec.pillow
-from conftest import kodak_crop, psnr
+from helpers import difference, encode_tiled, flipped, image_bytes, kodak_crop, psnr
 
 
-@pytest.fixture
-def data(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    monkeypatch.setattr("vaecodec.coding.session.tile_log2", lambda width, height: 7)
-    return vaecodec.encode(photo, 60)
-
-
-def difference(a: object, b: object) -> int:
-    return int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max())
+@pytest.fixture(scope="module")
+def data(photo: Image.Image) -> bytes:
+    return encode_tiled(photo, 60)
 
 
 def test_registered() -> None:
@@ -37,7 +32,7 @@ def test_open_reads_the_header_and_load_the_pixels(
     assert image.info["quality"] == 60 and image.info["model"] == vaecodec.probe(data).model
     assert difference(image, vaecodec.decode(data)) <= 1
     monkeypatch.setattr("vaecodec.pillow.open_vae", None)
-    image.load()  # a second time is no work
+    image.load()  # does nothing a second time
     assert image.getpixel((3, 3)) == vaecodec.decode(data).getpixel((3, 3))
 
 
@@ -69,14 +64,14 @@ def test_modes(photo: Image.Image, mode: str) -> None:
     decoded = Image.open(out).copy()
     assert decoded.size == photo.size
     if mode != "I;16":  # which convert() clips
-        assert psnr(image.convert("RGB"), decoded.convert("RGB")) > {"1": 8, "P": 22}.get(
-            mode, 30
-        )  # the two are dithered
+        limit = {"1": 8, "P": 22}.get(mode, 30)  # these two are dithered
+        assert psnr(image.convert("RGB"), decoded.convert("RGB")) > limit
 
 
 def test_sixteen_bit_colors_are_rounded(photo: Image.Image) -> None:
     image = Image.open(io.BytesIO(vaecodec.encode(np.asarray(photo, np.uint16) * 257, 80)))
-    assert image.mode == "RGB" and psnr(photo, image) > 30
+    assert image.mode == "RGB"
+    assert psnr(photo, image) > 30
 
 
 def test_metadata(photo: Image.Image) -> None:
@@ -89,42 +84,44 @@ def test_metadata(photo: Image.Image) -> None:
     assert image.info["icc_profile"] == b"profile" and image.info["xmp"] == b"<x/>"
     again = io.BytesIO()
     image.save(again, "VAE", xmp=None)
-    assert (
-        Image.open(again).info["icc_profile"] == b"profile" and "xmp" not in Image.open(again).info
-    )
+    info = Image.open(again).info
+    assert info["icc_profile"] == b"profile"
+    assert "xmp" not in info
 
 
 def test_verify(data: bytes) -> None:
     Image.open(io.BytesIO(data)).verify()
-    damaged = bytearray(data)
-    damaged[-20] ^= 1
     with pytest.raises(OSError, match="checksum"):
-        Image.open(io.BytesIO(bytes(damaged))).verify()
+        Image.open(io.BytesIO(flipped(data, -20))).verify()
     image = Image.open(io.BytesIO(data))
     image.load()
     with pytest.raises(RuntimeError):
         image.verify()
 
 
-def test_truncated(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    for end in (0, 3, 20):
-        with pytest.raises(UnidentifiedImageError):
-            Image.open(io.BytesIO(data[:end]))
-    for end in (
-        30,
-        len(data) // 2,
-        len(data) - 1,
-    ):  # the header is there: it opens, and load() says what is wrong
-        image = Image.open(io.BytesIO(data[:end]))
-        assert image.size == (237, 155)
-        with pytest.raises(OSError, match="cut short"):
-            image.load()
-        with pytest.raises(OSError, match="cut short"):
-            Image.open(io.BytesIO(data[:end])).verify()
+@pytest.mark.parametrize("end", [0, 3, 20])
+def test_files_without_a_header_are_not_recognised(data: bytes, end: int) -> None:
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(data[:end]))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
+def test_truncated_files_open_but_do_not_load(data: bytes, share: float) -> None:
+    truncated = data[: max(30, int(len(data) * share))]
+    image = Image.open(io.BytesIO(truncated))
+    assert image.size == (237, 155)
+    with pytest.raises(OSError, match="cut short"):
+        image.load()
+    with pytest.raises(OSError, match="cut short"):
+        Image.open(io.BytesIO(truncated)).verify()
+
+
+def test_load_truncated_images(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     image = Image.open(io.BytesIO(data[: len(data) * 2 // 3]))
     image.load()
-    assert image.size == (237, 155) and image.getextrema() != ((0, 0),) * 3
+    assert image.size == (237, 155)
+    assert image.getextrema() != ((0, 0),) * 3
 
 
 def test_draft_gives_a_smaller_picture(data: bytes, photo: Image.Image) -> None:
@@ -156,10 +153,8 @@ def test_pickle_and_threads(data: bytes) -> None:
             assert difference(image, expected) <= 1
 
 
-def test_not_ours() -> None:
-    out = io.BytesIO()
-    kodak_crop(1, 20, 20).save(out, "PNG")
-    assert Image.open(out).format == "PNG"
+def test_other_files_are_left_to_other_plugins() -> None:
+    assert Image.open(image_bytes(kodak_crop(1, 20, 20))).format == "PNG"
 
 
 def test_exif_given_to_save_turns_once(tmp_path: Path) -> None:
@@ -170,6 +165,7 @@ def test_exif_given_to_save_turns_once(tmp_path: Path) -> None:
     for given in (image.info["exif"], image.getexif()):
         image.save(tmp_path / "a.vae", exif=given)
         again = Image.open(tmp_path / "a.vae")
-        assert again.size == (40, 60) and again.getexif().get(0x0112, 1) == 1
+        assert again.size == (40, 60)
+        assert again.getexif().get(0x0112, 1) == 1
     with pytest.warns(UserWarning, match="CMYK"):
         image.convert("CMYK").save(tmp_path / "b.vae")

@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing with atheris: python tests/fuzz/fuzz.py parser|decode -runs=N (make fuzz).
 
-parser: headers, chunks and metadata from any bytes. decode: whole files of a tiny model, mutated; a picture that is shown
-as good must be the right one. Anything but a VaecodecError ends the run with a traceback and a file that shows it.
+`parser` reads headers, chunks and metadata from any bytes. `decode` decodes mutated files of a
+tiny model: a picture that passes as good must be the right one. Anything but a VaecodecError ends
+the run with a traceback and a file that reproduces it.
 """
 
 import random
@@ -26,8 +27,7 @@ def main() -> None:
     from fuzz import mutate, tiny
 
     target, *options = sys.argv[1:]
-    model = str(tiny.fresh_model())
-    originals = [(data, vaecodec.decode_array(data, model=model)) for data in tiny.files(model)]
+    originals = [(data, vaecodec.decode_array(data, model=tiny.MODEL)) for data in tiny.files()]
 
     def parser(data: bytes) -> None:
         whole, _ = originals[len(data) % len(originals)]
@@ -49,7 +49,7 @@ def main() -> None:
             changed = mutate.forge_header(changed, rng) if len(changed) > 26 else changed
         try:
             decoded = vaecodec.decode_array(
-                changed, model=model, threads=1, tolerant=tolerant, max_pixels=10**6
+                changed, model=tiny.MODEL, threads=1, tolerant=tolerant, max_pixels=10**6
             )
         except VaecodecError:
             return

@@ -9,7 +9,7 @@ from vaecodec.format.reader import Reader
 
 
 def chunks_of(data: bytes) -> list[bytes]:
-    """The whole chunks of a valid file, the index included."""
+    """Return all chunks of a valid file as bytes, the index included."""
     parts, at = [], HEADER_SIZE
     while at < len(data):
         length = struct.unpack_from("<I", data, at + 1)[0] + 9
@@ -19,7 +19,7 @@ def chunks_of(data: bytes) -> list[bytes]:
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:
-    """One random change, or a few: bits, bytes, cuts, chunks swapped, doubled or dropped, checksums made right again."""
+    """Return the data after one to five random CHANGES."""
     for _ in range(rng.choice((1, 1, 1, 2, 5))):
         if len(data) > HEADER_SIZE + 9:
             data = rng.choice(CHANGES)(data, rng)
@@ -60,7 +60,7 @@ def shuffle_chunks(data: bytes, rng: random.Random) -> bytes:
 
 
 def forge(data: bytes, rng: random.Random) -> bytes:
-    """Other words in a chunk of latents, under a checksum that is right."""
+    """Change a chunk of latents and make its checksum right again."""
     try:
         latents = Reader(data).latent_chunks()
     except Exception:
@@ -75,7 +75,10 @@ def forge(data: bytes, rng: random.Random) -> bytes:
 
 
 def forge_header(data: bytes, rng: random.Random) -> bytes:
-    """Another header under a checksum that is right: not damage but an attack. The picture may then be another one."""
+    """Change the header and make its checksum right again: an attack rather than damage.
+
+    The picture may then be another one.
+    """
     head = bytearray(data[: HEADER_SIZE - 4])
     at = rng.choice([5, 6, 7, 8, 9, *range(10, 18)])
     head[at] = rng.choice([0, 1, 2, 7, 9, 127, 255, head[at] ^ 1])

@@ -1,29 +1,27 @@
-"""Adds golden files for the default model: python tests/golden/make.py. Existing ones are for ever and are never rewritten."""
+"""Add golden files for the default model: python tests/golden/make.py.
 
-import hashlib
+Existing files are never rewritten.
+"""
+
 import json
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
 import vaecodec
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-from conftest import kodak_crop  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from helpers import GOLDEN, encode_tiled, kodak_crop, latent_sums
 
 
 def sixteen_bits(picture: Image.Image) -> np.ndarray:
-    """A smooth picture with more than 256 levels."""
+    """Return a smooth picture with more than 256 levels."""
     fine = np.asarray(picture, np.uint16) * 257
-    return (
-        fine
-        + np.arange(fine.shape[1], dtype=np.uint16).reshape(1, -1, *[1] * (fine.ndim - 2)) % 200
-    )
+    ramp = np.arange(fine.shape[1], dtype=np.uint16) % 200
+    return fine + ramp.reshape(1, -1, *[1] * (fine.ndim - 2))
 
 
 def with_alpha(picture: Image.Image) -> Image.Image:
@@ -38,7 +36,7 @@ def with_metadata(picture: Image.Image) -> Image.Image:
     return picture
 
 
-TILED = {"tile": 7}
+TILED = {"tile_code": 7}
 CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
     "smallest": (kodak_crop(3, 1, 1), 50.0, {}),
     "odd": (kodak_crop(7, 77, 51), 37.25, {}),
@@ -65,23 +63,14 @@ CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
 
 def main() -> None:
     for name, (image, quality, options) in CASES.items():
-        tile = options.pop("tile", 0)
-        with patch("vaecodec.coding.session.tile_log2", lambda *_, tile=tile: tile):
-            data = vaecodec.encode(image, quality, **options)
-        with vaecodec.open(data) as file:
-            header, tiles = file.header, file.latents()
-        path = HERE / f"v{header.version}-{header.model}-{name}.vae"
+        data = encode_tiled(image, quality, **{"tile_code": 0, **options})
+        header = vaecodec.probe(data)
+        path = GOLDEN / f"v{header.version}-{header.model}-{name}.vae"
         if path.exists():
             continue
         path.write_bytes(data)
         np.savez_compressed(path.with_suffix(".npz"), picture=vaecodec.decode_array(data))
-        sums = {
-            part: hashlib.sha256(
-                b"".join(getattr(t, part).astype("<i4").tobytes() for t in tiles)
-            ).hexdigest()
-            for part in ("y", "z")
-        }
-        path.with_suffix(".json").write_text(json.dumps(sums, indent=1) + "\n")
+        path.with_suffix(".json").write_text(json.dumps(latent_sums(data), indent=1) + "\n")
 
 
 if __name__ == "__main__":

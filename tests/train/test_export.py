@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import vaecodec
-from conftest import kodak_crop, psnr
+from helpers import kodak_crop, psnr
 from integer_networks import Int64, digest
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks, registry

@@ -8,10 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import kodak_crop
-from vaecodec.coding.refine import masks
+from helpers import kodak_crop
+from vaecodec.spec import STEPS, step_parts
 from vaecodec_train.export.onnx_refine import gradient_graph
 from vaecodec_train.model.autoencoder import Autoencoder, ModelConfig
+
+
+def step_masks(shape: tuple[int, ...]) -> np.ndarray:
+    """Return (4, m, h, w): 1 where each step codes."""
+    masks = np.zeros((STEPS, *shape), np.float32)
+    for step in range(STEPS):
+        for part in step_parts(step, shape[0]):
+            masks[step][part] = 1
+    return masks
 
 
 @pytest.mark.parametrize("block", ["gated", "plain"])
@@ -52,7 +61,7 @@ def test_the_gradient_is_the_slope(block: str, tmp_path: Path) -> None:
         "cells": F.pixel_unshuffle(picture, 8).numpy(),
         "noise": rng.logistic(size=shape).astype(np.float32) * 0.2,
         "z": rng.integers(-2, 3, (1, 16, 1, 2)).astype(np.float32),
-        "masks": masks(shape[1:]),
+        "masks": step_masks(shape[1:]),
         "anchors": np.array([[0, 0.25, 0.75, 0]], np.float32),
         "tau": np.array([0.7], np.float32),
     }

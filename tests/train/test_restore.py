@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import kodak_crop
+from helpers import kodak_crop
 from vaecodec.errors import VaecodecError
 from vaecodec.model import registry
 from vaecodec.tasks.restore import INPUT_CHANNELS

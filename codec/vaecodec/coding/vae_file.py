@@ -130,6 +130,11 @@ class VaeFile:
     def _tiles(self) -> TileReader:
         return TileReader(self._reader, self.networks)
 
+    def _checked_tiles(self) -> TileReader:
+        """Return the tiles, after what can be checked before memory is spent on a canvas."""
+        _ = self.metadata  # raises if it is damaged
+        return self._tiles  # refuses files that are too short for their size
+
     def read(self, region: Region | None = None, scale: int = 1) -> Image.Image:
         """Decode the picture, or a region of it. Only the tiles that are needed are read.
 
@@ -153,9 +158,9 @@ class VaeFile:
         if color.pillow_mode is None:
             raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
         area = self._area(region, scale)
-        _ = self.metadata  # before any work: raises if it is damaged
+        tiles = self._checked_tiles()
         canvas = ImageCanvas(*_reduced_size(area, scale), color)
-        decoder.decode_area(self._tiles, self._pool, area, canvas, scale)
+        decoder.decode_area(tiles, self._pool, area, canvas, scale)
         canvas.content.info.update(self.info())
         return canvas.content
 
@@ -192,9 +197,9 @@ class VaeFile:
             ParameterError: The region or the scale is out of range.
         """
         area = self._area(region, scale)
-        _ = self.metadata  # before any work: raises if it is damaged
+        tiles = self._checked_tiles()
         canvas = ArrayCanvas(*_reduced_size(area, scale), self.header.color)
-        decoder.decode_area(self._tiles, self._pool, area, canvas, scale)
+        decoder.decode_area(tiles, self._pool, area, canvas, scale)
         samples = canvas.content
         return samples[:, :, 0] if samples.shape[2] == 1 else samples
 
