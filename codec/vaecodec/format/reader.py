@@ -203,7 +203,7 @@ class Reader:
             raise FormatError(f"a chunk of type {other.decode()}, which this coding does not use")
 
     def check_all(self) -> None:
-        """Verify every checksum. Raises FormatError."""
+        """Verify the checksum of every chunk. Raises FormatError."""
         for chunk in self.chunks:
             self.payload(chunk)
 
