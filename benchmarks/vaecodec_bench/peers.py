@@ -32,9 +32,9 @@ class Peer:
     """One codec with its settings.
 
     Attributes:
-        name: As in tables and diagrams.
+        name: The name shown in tables and diagrams.
         version: Returns the version of the codec's library and the settings that matter. Raises
-            ImportError with a sentence if the library is missing.
+            ImportError with a readable message if the library is missing.
         qualities: On the codec's own scale, from the smallest files to the largest. Empty if only
             speed is compared.
         speed_quality: The quality at which speed is measured.
@@ -90,7 +90,7 @@ def load_peer(name: str, model: str | None) -> Peer:
 
 
 def vaecodec_peer(name: str, model: str) -> Peer:
-    """Return one of the rows in EFFORTS, with a model given by its id or folder."""
+    """Return the peer for a row of EFFORTS, with a model given by its id or folder."""
     effort, qualities = EFFORTS[name]
 
     def version() -> str:
@@ -110,9 +110,9 @@ def vaecodec_peer(name: str, model: str) -> Peer:
 
 
 def _require(package: str, requirement: str) -> None:
-    """Raise ImportError with a sentence if a package is missing.
+    """Raise ImportError with a readable message if a package is missing.
 
-    The package is not imported, because torch takes seconds.
+    The package is not imported, because importing torch takes seconds.
     """
     if importlib.util.find_spec(package) is None:
         raise ImportError(f"{package} is not installed: pip install {requirement}")

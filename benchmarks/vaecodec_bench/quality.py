@@ -110,7 +110,7 @@ def _readable_images(paths: Sequence[Path], run: Results) -> list[Path]:
 
 
 def reusable_samples(earlier: Path, run: Results, peers: dict[str, Peer]) -> list[Sample]:
-    """Return the samples of an earlier run that would be measured again in the same way.
+    """Return the samples of an earlier run that the new run would only repeat.
 
     The software and the metrics must be the same in both runs. A sample is kept if its codec has
     the same version, its image has the same name and size, and the codec was measured on that
@@ -200,7 +200,7 @@ def _ignore_interrupts() -> None:
 def _measure_in_process(
     name: str, model: str | None, path: Path, metric_names: list[str]
 ) -> list[Sample]:
-    """Call measure_pair in another process. Peers hold functions, which cannot be sent there."""
+    """Load a peer and call measure_pair, in a worker process. A Peer cannot be sent there."""
     return measure_pair(load_peer(name, model), path, metric_names)
 
 

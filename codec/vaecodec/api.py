@@ -73,6 +73,7 @@ def encode(
         b'\x89VAE'
     """
     _check_targets(quality, bpp, size, psnr, effort)
+    effort = int(effort)
     picture, session = start_picture_session(
         source,
         DEFAULT_QUALITY if quality is None else quality,

@@ -16,7 +16,7 @@ Part = tuple[slice, slice, slice]  # of a latent array: channels, rows, columns
 
 
 def group_at(step: int, position: int) -> int:
-    """Return which of the four channel groups a step codes at a position of each 2x2 cell.
+    """Return which of the four channel groups a step codes at a position of each 2x2 square.
 
     `position` is 0 to 3, row by row.
     """

@@ -24,7 +24,7 @@ PATCH_MULTIPLES = {"mse": 64, "ms-ssim": 192}  # MS-SSIM's five scales need larg
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a training run. The defaults are the recipe of docs/TRAINING.md.
+    """Settings of a training run. docs/TRAINING.md lists them.
 
     The field names are the keys of the TOML file, and are stored in checkpoints.
 

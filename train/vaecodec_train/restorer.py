@@ -175,11 +175,11 @@ def train_restorer(
         task: a key of `TASKS`.
         autoencoder: the codec to start from; its g_s is trained in place.
         dataset: clean images.
-        minutes: of processor time, over all cores.
+        minutes: processor time in minutes, summed over all cores.
         batch: crops in a batch.
         patch: side of a crop in pixels.
         rate: learning rate of the matrices; everything else has a fifth of it.
-        seed: of the batches and the damage.
+        seed: random seed of the batches and the damage.
         compiled: use torch.compile.
 
     Returns:

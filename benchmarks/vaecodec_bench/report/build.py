@@ -1,4 +1,4 @@
-"""Measure, and write everything that belongs to a report."""
+"""Measure codecs and write all the files of a report."""
 
 from pathlib import Path
 

@@ -115,7 +115,7 @@ def _size_at_readme_psnr(run: Results, codec: str) -> str:
 
 
 def _readme_time(row: dict[str, Any] | None, direction: str) -> str:
-    """Format the time of one codec as an order of magnitude and as a multiple of ours."""
+    """Format the time of one codec to one significant digit, and as a multiple of ours."""
     if row is None:
         return "–"
     width, height = README_PICTURE

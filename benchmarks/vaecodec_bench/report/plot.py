@@ -74,7 +74,7 @@ def lines_of(runs: Sequence[NamedRun], metric: str, with_published: bool) -> lis
 
 
 def diagram(lines: Sequence[Line], metric: str, title: str, kind: str) -> bytes:
-    """Draw a rate-distortion diagram and return a file of one of KINDS.
+    """Draw a rate-distortion diagram and return the bytes of a file. kind: one of KINDS.
 
     The axes are limited to the range of the first curve, which is ours.
     """
@@ -208,7 +208,7 @@ def gains(runs: Sequence[NamedRun], metric: str) -> list[str]:
 
 
 def speed_diagram(warm: Mapping[str, Any], title: str, kind: str) -> bytes:
-    """Draw the ratios of times as bars and return a file of one of KINDS.
+    """Draw the time ratios as bars and return the bytes of a file. kind: one of KINDS.
 
     warm: the part "warm" of speed.json. Bars are medians, and whiskers are quartiles.
     """

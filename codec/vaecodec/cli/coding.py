@@ -65,6 +65,7 @@ def encode(
             strip=strip,
             model=model,
             threads=threads,
+            max_pixels=max_pixels,
         )
         header = vaecodec.probe(data, max_pixels)
         bits_per_pixel = len(data) * 8 / header.width / header.height

@@ -1,4 +1,4 @@
-"""Files of the commands: pairs of input and output, streams, writing, batches."""
+"""File handling for the commands: input and output pairs, streams, writing, batches."""
 
 import io
 import os

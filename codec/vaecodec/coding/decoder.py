@@ -10,6 +10,7 @@ from vaecodec.coding.latents import Latents
 from vaecodec.coding.synthesis import narrow_to_int16, render
 from vaecodec.coding.tile_pool import TilePool
 from vaecodec.coding.tile_reader import TileReader
+from vaecodec.coding.tiling import CELL_Y, HALO
 from vaecodec.errors import FormatError
 from vaecodec.image.box import Box
 from vaecodec.image.canvas import ArrayCanvas, ImageCanvas, reduce_plane, to_samples
@@ -36,6 +37,7 @@ def decode_area(
             all damaged tiles of the area.
     """
     header = tiles.header
+    tiles.forget_damage()
     unread = set(tiles.grid.tiles)
 
     def latents_of(numbers: list[int]) -> Iterator[Integers | None]:
@@ -48,7 +50,8 @@ def decode_area(
             tiles.check_undamaged()
         yield from latents
 
-    needed = set(tiles.grid.meeting(area))
+    halo = HALO * CELL_Y if scale == 1 else 0
+    needed = set(tiles.grid.meeting(area.grown(halo).within(tiles.grid.picture)))
     for box, samples in render(area, tiles.grid, pool, header.quality, latents_of, scale):
         pixels = to_samples(samples, header.color)
         if header.color.has_alpha:
@@ -67,11 +70,15 @@ def decode_latents(tiles: TileReader, pool: TilePool) -> list[Latents]:
     Raises:
         FormatError: Tiles are damaged.
     """
+    tiles.forget_damage()
     numbers = list(tiles.grid.tiles)
     jobs = (tiles.read(tile) for tile in numbers)
     latents = list(pool.map(tiles.decode, jobs))
     tiles.check_undamaged()
-    return [tile_latents for tile_latents in latents if tile_latents is not None]
+    complete = [tile_latents for tile_latents in latents if tile_latents is not None]
+    if len(complete) < len(latents):
+        raise FormatError(f"damaged: {len(latents) - len(complete)} of its tiles have no latents")
+    return complete
 
 
 def _decode_tiles(

@@ -88,7 +88,7 @@ def decode_tile(
         quality: 1 to 100.
         size: Height and width of the tile in pixels.
         sources: Where the symbols of z and of the four steps of y come from: five sources, often
-            five times the same one.
+            the same one five times.
 
     Raises:
         FormatError: The sources' data is damaged.

@@ -86,7 +86,7 @@ def start_picture_session(
     concurrent: bool = True,
 ) -> tuple[Picture, Session]:
     """Read a picture, as `as_picture` does, and start a session for it."""
-    picture = as_picture(source, max_pixels)
+    picture = as_picture(source, max_pixels, stacklevel=4)  # the caller of `encode` and its like
     session = start_session(
         picture.width,
         picture.height,

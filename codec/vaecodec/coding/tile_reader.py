@@ -106,6 +106,11 @@ class TileReader:
                 f"damaged: {present} bytes cannot hold {header.width} x {header.height} pixels"
             )
 
+    def forget_damage(self) -> None:
+        """Start a new log, unless the reader is tolerant: other parts may be undamaged."""
+        if not self.reader.tolerant:
+            self.damage = DamageLog()
+
     def read(self, tile: int) -> TileData:
         """Read the chunks of a tile, up to the first one that is damaged or missing."""
         if self.header.by_step:

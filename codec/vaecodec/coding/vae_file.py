@@ -71,9 +71,9 @@ class VaeFile:
         self._owned_file: BinaryIO | None = None
         if isinstance(source, (str, os.PathLike)):
             source = self._owned_file = Path(source).open("rb")  # noqa: SIM115
-        elif not isinstance(source, BYTES_LIKE) and not source.seekable():
-            source = source.read()
         try:
+            if not isinstance(source, BYTES_LIKE) and not _can_seek(source):
+                source = source.read()
             self._reader = Reader(source, tolerant, max_pixels)
         except BaseException:
             self.close()
@@ -130,6 +130,11 @@ class VaeFile:
     def _tiles(self) -> TileReader:
         return TileReader(self._reader, self.networks)
 
+    def _checked_tiles(self) -> TileReader:
+        """Return the tiles, after what can be checked before memory is spent on a canvas."""
+        _ = self.metadata  # raises if it is damaged
+        return self._tiles  # refuses files that are too short for their size
+
     def read(self, region: Region | None = None, scale: int = 1) -> Image.Image:
         """Decode the picture, or a region of it. Only the tiles that are needed are read.
 
@@ -153,7 +158,7 @@ class VaeFile:
         if color.pillow_mode is None:
             raise ImageError("Pillow has no mode for 16-bit colours; use decode_array")
         area = self._area(region, scale)
-        tiles = self._tiles  # refuses files that are too short for a canvas of this size
+        tiles = self._checked_tiles()
         canvas = ImageCanvas(*_reduced_size(area, scale), color)
         decoder.decode_area(tiles, self._pool, area, canvas, scale)
         canvas.content.info.update(self.info())
@@ -192,7 +197,7 @@ class VaeFile:
             ParameterError: The region or the scale is out of range.
         """
         area = self._area(region, scale)
-        tiles = self._tiles  # refuses files that are too short for a canvas of this size
+        tiles = self._checked_tiles()
         canvas = ArrayCanvas(*_reduced_size(area, scale), self.header.color)
         decoder.decode_area(tiles, self._pool, area, canvas, scale)
         samples = canvas.content
@@ -246,6 +251,11 @@ class VaeFile:
             )
         # Samples of a preview are means of squares that begin at multiples of the scale.
         return Box(x // scale * scale, y // scale * scale, x + width, y + height)
+
+
+def _can_seek(file: BinaryIO) -> bool:
+    """Whether a file can seek. Objects that only have `read`, `seek` and `tell` can."""
+    return not hasattr(file, "seekable") or file.seekable()
 
 
 def _reduced_size(area: Box, scale: int) -> tuple[int, int]:

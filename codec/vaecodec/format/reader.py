@@ -52,12 +52,12 @@ class Reader:
     def __init__(self, source: Source, tolerant: bool = False, max_pixels: int = MAX_PIXELS):
         self.tolerant = tolerant
         self._file: BinaryIO | None = None
-        self._buffer: memoryview | mmap.mmap | None = None
-        if isinstance(source, mmap.mmap):
-            # A memoryview would keep the caller from closing the map.
+        self._buffer: memoryview | mmap.mmap | bytearray | None = None
+        if isinstance(source, (mmap.mmap, bytearray)):
+            # A memoryview would keep the caller from closing the map or resizing the array.
             self._buffer = source
             self.size = len(source)
-        elif isinstance(source, (bytes, bytearray, memoryview)):
+        elif isinstance(source, (bytes, memoryview)):
             self._buffer = memoryview(source).cast("B")
             self.size = len(self._buffer)
         else:
@@ -203,7 +203,7 @@ class Reader:
             raise FormatError(f"a chunk of type {other.decode()}, which this coding does not use")
 
     def check_all(self) -> None:
-        """Verify every checksum. Raises FormatError."""
+        """Verify the checksum of every chunk. Raises FormatError."""
         for chunk in self.chunks:
             self.payload(chunk)
 

@@ -96,11 +96,18 @@ def _opened(file: ImagePath | bytes | BinaryIO) -> Iterator[BinaryIO]:
     elif isinstance(file, (str, os.PathLike)):
         with open(file, "rb") as stream:
             try:
-                yield stream
+                yield _seekable(stream)
             except ImageError as error:
                 raise ImageError(f"{os.fspath(file)}: {error}") from None
     else:
-        yield file
+        yield _seekable(file)
+
+
+def _seekable(file: BinaryIO) -> BinaryIO:
+    """Return the file itself, or the contents of a pipe as a stream that can seek."""
+    if not hasattr(file, "seekable") or file.seekable():
+        return file
+    return io.BytesIO(file.read())
 
 
 @contextmanager

@@ -98,6 +98,7 @@ def as_picture(
     source: Picture | ImageSource,
     max_pixels: int = MAX_PIXELS,
     exif: bytes | Image.Exif | None = None,
+    stacklevel: int = 3,
 ) -> Picture:
     """Return `source` as a `Picture` and warn of each change that this requires (UserWarning).
 
@@ -105,6 +106,7 @@ def as_picture(
         source: A Picture, which is returned unchanged, or whatever `Picture` takes.
         max_pixels: Refuse pictures with more pixels than this.
         exif: Replaces the EXIF of the image.
+        stacklevel: As for `warnings.warn`. The default is the caller of the caller.
 
     Returns:
         The picture.
@@ -117,7 +119,7 @@ def as_picture(
         return source
     picture = Picture(source, max_pixels, exif)
     for note in picture.notes:
-        warnings.warn(note, stacklevel=3)
+        warnings.warn(note, stacklevel=stacklevel)
     return picture
 
 

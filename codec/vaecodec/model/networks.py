@@ -26,15 +26,15 @@ GRAPHS = ("g_a", "g_s", "h_a", "h_s", "context_1", "context_2", "context_3")
 class Networks:
     """The networks and tables of one model folder.
 
-    y lies on a grid of 1/16 of the picture's resolution, padded to whole cells of z. z lies on
-    a grid of 1/64.
+    y lies on a grid at 1/16 of the picture's resolution, padded to whole cells of z. z lies on
+    a grid at 1/64.
 
     Args:
         folder: The model folder.
         threads: Threads of the inference engine. 0 is one per core.
 
     Raises:
-        ModelError: The folder is not a model, or it is damaged.
+        ModelError: The folder does not hold a model, or the model is damaged.
     """
 
     def __init__(self, folder: Path, threads: int = 0):

@@ -135,7 +135,7 @@ def _assemble(grid: Grid, latents: list[Latents], nets: Networks, quality: float
 
 
 def _put(target: F16, values: npt.NDArray[np.generic], box: Box, cell: int) -> None:
-    """Write the values of a box into those of the picture."""
+    """Copy the values of a box into the array of the whole picture."""
     top = box.y0 // cell
     left = box.x0 // cell
     target[:, top : top + values.shape[1], left : left + values.shape[2]] = values

@@ -1,4 +1,4 @@
-"""Pictures between two pictures' latents."""
+"""Interpolate between two pictures in latent space."""
 
 import numpy as np
 from PIL import Image

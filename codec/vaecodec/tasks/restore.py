@@ -130,8 +130,8 @@ def _restore_box(task: str, samples: Samples, box: Box, nets: Networks) -> F32:
 def fill_masked(samples: Samples, mask: Bools) -> Samples:
     """Return samples (H, W, 3), uint8, with the missing pixels filled smoothly.
 
-    Each missing pixel takes the mean of the known ones in the smallest square of 2 x 2,
-    4 x 4, ... pixels that holds any. The steps between are interpolated.
+    Each missing pixel takes the mean of the known pixels in the smallest square (2 x 2, 4 x 4,
+    ...) that holds any. Between the squares, the means are interpolated.
     """
     known = (~mask).astype(np.float32)[:, :, None]
     filled = _pull(samples * known, known)

@@ -44,7 +44,7 @@ class Sampler:
         return symbols
 
     def _draw(self, frequency: Integers, count: int) -> Integers:
-        """Return `count` positions in a table."""
+        """Draw `count` positions in a table according to its frequencies."""
         if self.temperature == 0:
             return np.full(count, frequency.argmax())
         weight = (

@@ -116,7 +116,7 @@ class Graph:
     def integer_layer(
         self, x: str, name: str, conv: IntegerConv, relu: bool = False, add_to: str | None = None
     ) -> str:
-        """clamp(round(conv(x)) + add_to), or with ReLU."""
+        """clamp(round(conv(x)) + add_to). Without add_to, `relu` makes the lower bound 0."""
         out = self.integer_conv(x, name, conv)
         if (
             add_to is None

@@ -133,7 +133,7 @@ class Tape(Graph):
         return self.note(out, {x: back})
 
     def unfolded(self, x: str, channels: int) -> str:
-        """shuffle by 2; channels: of the result."""
+        """Shuffle by 2. `channels` is the number of channels of the result."""
         return self.note(self.shuffle(x), {x: lambda g: self.unshuffle(g, channels)})
 
     def part(self, x: str, start: int, end: int, of: int) -> str:
