@@ -5,6 +5,7 @@ from typing import Any
 
 from helpers import kodak_crop
 from vaecodec_train.config import from_dict
+from vaecodec_train.model.autoencoder import ModelConfig
 from vaecodec_train.training.dataset import open_dataset
 from vaecodec_train.training.log import Log
 from vaecodec_train.training.trainer import Trainer
@@ -20,6 +21,18 @@ MODEL: dict[str, Any] = {
     "anchors": 4,
     "bypass": True,
 }
+UNEVEN_MODEL = ModelConfig(
+    n=24,
+    k=32,
+    m=48,
+    z=16,
+    p=20,
+    g_a_blocks=(1, 1),
+    g_s_blocks=(1, 2),
+    context_blocks=1,
+    anchors=4,
+    bypass=True,
+)  # every width differs from the others
 SMALL: dict[str, Any] = {
     "steps": 60,
     "batch": 4,

@@ -4,8 +4,6 @@
 modules that need optional packages are loaded inside the commands.
 """
 
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from vaecodec.cli.errors import run_command
 from vaecodec.errors import VaecodecError
 
 app = typer.Typer(
@@ -207,15 +206,5 @@ def _check_folder(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run the command. Usage errors exit with 2, other failures with 1 and one sentence."""
-    # So that temporary files are removed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        app()
-    except VaecodecError as error:
-        sys.exit(f"vaecodec-bench: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError as error:  # a file cannot be used, or standard output is full or closed
-        reason = error.strerror or error
-        sys.exit(f"vaecodec-bench: {f'{error.filename}: ' if error.filename else ''}{reason}")
+    """Run the command line."""
+    run_command(app, "vaecodec-bench")

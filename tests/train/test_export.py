@@ -12,33 +12,21 @@ from safetensors.torch import save_file
 import vaecodec
 from helpers import kodak_crop, psnr
 from integer_networks import Int64, digest
+from small_training import UNEVEN_MODEL
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks, registry
 from vaecodec_train.export.integer import plan
 from vaecodec_train.export.model_folder import batches, export, load_crops, shuffled
 from vaecodec_train.export.qat import fake_quantize, train_entropy
-from vaecodec_train.model.autoencoder import Autoencoder, ModelConfig
+from vaecodec_train.model.autoencoder import Autoencoder
 from vaecodec_train.model.checkpoint import load_autoencoder, save_autoencoder
 from vaecodec_train.model.legacy_v0 import current_name
-
-SMALL = ModelConfig(
-    n=24,
-    k=32,
-    m=48,
-    z=16,
-    p=20,
-    g_a_blocks=(1, 1),
-    g_s_blocks=(1, 2),
-    context_blocks=1,
-    anchors=4,
-    bypass=True,
-)
 
 
 @pytest.fixture(scope="module")
 def model() -> Autoencoder:
     torch.manual_seed(1)
-    codec = Autoencoder(SMALL).eval()
+    codec = Autoencoder(UNEVEN_MODEL).eval()
     with torch.no_grad():  # untrained gains of different sizes, so that every table matters
         for table in (codec.log_gain_a, codec.log_gain_s, codec.bias_h, codec.bias_scale):
             table.normal_(0, 0.3)
@@ -87,7 +75,7 @@ def test_runtime_matches_the_float_model(model: Autoencoder, folder: Path, mode:
 
 def test_plain_blocks_are_exported_as_well(tmp_path: Path) -> None:
     torch.manual_seed(2)
-    plain = Autoencoder(dataclasses.replace(SMALL, block="plain")).eval()
+    plain = Autoencoder(dataclasses.replace(UNEVEN_MODEL, block="plain")).eval()
     picture, q = np.asarray(kodak_crop(12, 64, 128)), 50.0
     crops = [np.asarray(kodak_crop(n, 256, 256)) for n in range(1, 9)]
     nets = registry.load_model(str(export(plain, crops, tmp_path, {})))
@@ -139,7 +127,7 @@ def test_shipped_model_matches_its_figures() -> None:
 def test_checkpoint_comes_back(model: Autoencoder, tmp_path: Path) -> None:
     save_autoencoder(model, tmp_path / "a.safetensors", {"steps": 7})
     loaded, figures = load_autoencoder(tmp_path / "a.safetensors")
-    assert loaded.config == SMALL and figures == {"steps": 7}
+    assert loaded.config == UNEVEN_MODEL and figures == {"steps": 7}
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True)
     )

@@ -1,5 +1,6 @@
 """refine.onnx holds the true gradient."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from helpers import kodak_crop
+from small_training import UNEVEN_MODEL
 from vaecodec.spec import STEPS, step_parts
 from vaecodec_train.export.onnx_refine import gradient_graph
-from vaecodec_train.model.autoencoder import Autoencoder, ModelConfig
+from vaecodec_train.model.autoencoder import Autoencoder
 
 
 def step_masks(shape: tuple[int, ...]) -> np.ndarray:
@@ -27,25 +29,11 @@ def step_masks(shape: tuple[int, ...]) -> np.ndarray:
 def test_the_gradient_is_the_slope(block: str, tmp_path: Path) -> None:
     """Along the gradient itself, bits and error change as it says."""
     torch.manual_seed(3)
-    codec = Autoencoder(
-        ModelConfig(
-            n=24,
-            k=32,
-            m=48,
-            z=16,
-            p=20,
-            g_a_blocks=(1, 1),
-            g_s_blocks=(1, 2),
-            context_blocks=2,
-            anchors=4,
-            bypass=True,
-            block=block,
-        )
-    ).eval()
+    config = dataclasses.replace(UNEVEN_MODEL, context_blocks=2, block=block)
+    codec = Autoencoder(config).eval()
     with torch.no_grad():
-        for (
-            weights
-        ) in codec.parameters():  # residual branches begin near zero: here they must matter
+        # Residual branches begin near zero. Here they must matter.
+        for weights in codec.parameters():
             weights.add_(0.03 * torch.randn_like(weights))
     (tmp_path / "refine.onnx").write_bytes(gradient_graph(codec))
     session = onnxruntime.InferenceSession(

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from helpers import kodak_crop
+from small_training import MODEL
 from vaecodec.errors import VaecodecError
 from vaecodec.model import registry
 from vaecodec.tasks.restore import INPUT_CHANNELS
@@ -25,18 +26,6 @@ from vaecodec_train.restorer import (
     write_restorer,
 )
 from vaecodec_train.training.dataset import Dataset, open_dataset
-
-MODEL = {
-    "n": 16,
-    "k": 24,
-    "m": 32,
-    "z": 8,
-    "p": 16,
-    "g_a_blocks": [1, 1],
-    "g_s_blocks": [1, 1],
-    "anchors": 4,
-    "bypass": True,
-}
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,14 @@ numpy, Pillow and the networks are imported inside the commands, so that `info` 
 fast.
 """
 
-import signal
-import sys
-
 import typer
 
 from vaecodec import __version__
 from vaecodec.cli import options, tasks
 from vaecodec.cli.coding import decode, encode
-from vaecodec.cli.errors import EXIT_CODES, EXIT_CODES_OF_DECODE
+from vaecodec.cli.errors import EXIT_CODES, EXIT_CODES_OF_DECODE, run_command
 from vaecodec.cli.extensions import ExtensibleGroup
 from vaecodec.cli.info import info
-from vaecodec.errors import VaecodecError
 
 app = typer.Typer(
     cls=ExtensibleGroup,
@@ -46,17 +42,5 @@ app.command(epilog=EXIT_CODES)(tasks.restore)
 
 
 def main() -> None:
-    """Run the command line.
-
-    Wrong usage exits with 2, any other failure with 1, and no failure shows a traceback.
-    """
-    # Exit through Python, so that temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        app()
-    except VaecodecError as error:
-        sys.exit(f"vaecodec: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError as error:  # standard output is full or closed
-        sys.exit(f"vaecodec: {error.strerror or error}")
+    """Run the command line."""
+    run_command(app, "vaecodec")

@@ -1,7 +1,8 @@
 """Errors and exit codes of the commands."""
 
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vaecodec.errors import VaecodecError
@@ -14,6 +15,24 @@ EXIT_CODES_OF_DECODE = (
     "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 some parts of a picture were lost "
     "and --best-effort decoded the rest."
 )
+
+
+def run_command(app: Callable[[], object], program: str) -> None:
+    """Run the application of a console script.
+
+    Wrong usage exits with 2, any other failure with 1, and no failure shows a traceback.
+    """
+    # Exit through Python, so that temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        app()
+    except VaecodecError as error:
+        sys.exit(f"{program}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:  # a file cannot be used, or standard output is full or closed
+        reason = error.strerror or error
+        sys.exit(f"{program}: {f'{error.filename}: ' if error.filename else ''}{reason}")
 
 
 def describe(error: Exception) -> str:
