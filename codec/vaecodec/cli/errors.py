@@ -22,14 +22,25 @@ def run_command(app: Callable[[], object], program: str) -> None:
 
     Wrong usage exits with 2, any other failure with 1, and no failure shows a traceback.
     """
-    # Exit through Python, so that temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    terminated = False
+
+    def terminate(*_: object) -> None:
+        """Exit through Python, so that temporary files are removed."""
+        nonlocal terminated
+        terminated = True
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         app()
     except VaecodecError as error:
         sys.exit(f"{program}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except ImportError:
+        if terminated:  # an extension module that is being initialised turns the exit into this
+            sys.exit(143)
+        raise
     except OSError as error:  # a file cannot be used, or standard output is full or closed
         reason = error.strerror or error
         sys.exit(f"{program}: {f'{error.filename}: ' if error.filename else ''}{reason}")
