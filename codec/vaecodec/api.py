@@ -1,12 +1,12 @@
 """The public functions that turn pictures into .vae files and back."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from vaecodec._arrays import Samples
-from vaecodec.coding.encoder import at_quality, encode_picture
+from vaecodec.coding.encoder import encode_picture
 from vaecodec.coding.session import Session, start_picture_session
 from vaecodec.coding.targets import EncodeAt, encode_to_psnr, encode_to_size
 from vaecodec.coding.vae_file import Region, Source, VaeFile
@@ -138,9 +138,11 @@ class _TargetSearch:
         return encode_to_size(self.max_bytes, encode_at, first_guess)
 
     def _encoder(self, effort: int) -> EncodeAt:
-        return lambda quality: encode_picture(
-            self.picture, at_quality(self.session, quality), self.progressive, self.strip, effort
-        )
+        def encode_at(quality: float) -> bytes:
+            session = replace(self.session, quality=quality)
+            return encode_picture(self.picture, session, self.progressive, self.strip, effort)
+
+        return encode_at
 
     def _decode(self, data: bytes) -> Samples:
         return decode_array(data, model=str(self.session.nets.folder), threads=self.threads)

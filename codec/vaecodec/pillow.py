@@ -40,7 +40,7 @@ def _accept(prefix: bytes) -> bool:
 
 def _mode_of(color: Color) -> str:
     """Return the mode for a colour. 16-bit colours, which Pillow has no mode for, become 8-bit."""
-    return color.pillow_mode or color.name.removesuffix("16")
+    return color.pillow_mode or color.as_8_bit.name
 
 
 class VaeImageFile(ImageFile.ImageFile):

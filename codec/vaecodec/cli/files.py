@@ -12,6 +12,7 @@ import typer
 
 from vaecodec.cli.errors import FILE_ERRORS, errors_naming, print_error
 from vaecodec.errors import OutputError, VaecodecError
+from vaecodec.format.reader import seekable
 
 Pairs = list[tuple[str, str]]
 Save = Callable[[BinaryIO], object]  # writes a complete file
@@ -102,17 +103,14 @@ def open_input(name: str) -> BinaryIO:
                 raise VaecodecError("is closed")
             return io.BytesIO(sys.stdin.buffer.read())
         file = Path(name).open("rb")  # noqa: SIM115  # the caller closes it
-        return file if file.seekable() else buffered(file)
+        stream = seekable(file)
+        if stream is not file:
+            file.close()
+        return stream
     except OSError as error:
         raise VaecodecError(f"cannot be read ({error.strerror})") from None
     except ValueError:  # a name with a zero byte
         raise VaecodecError("is not a file name") from None
-
-
-def buffered(pipe: BinaryIO) -> BinaryIO:
-    """Return the contents of a pipe as a stream that can seek."""
-    with pipe:
-        return io.BytesIO(pipe.read())
 
 
 def write_output(name: str, save: Save) -> None:

@@ -43,8 +43,4 @@ def crop_latents(
     latents: npt.NDArray[Number], cell: int, whole: Box, box: Box
 ) -> npt.NDArray[Number]:
     """Return the latents of a box out of those of `whole`. Both lie on the grid of cells."""
-    top = (box.y0 - whole.y0) // cell
-    left = (box.x0 - whole.x0) // cell
-    rows = slice(top, top + box.height // cell)
-    columns = slice(left, left + box.width // cell)
-    return np.ascontiguousarray(latents[:, rows, columns])
+    return np.ascontiguousarray(latents[:, *box.slices_in(whole, cell)])

@@ -1,12 +1,13 @@
 """Conceal damage: guess latents from their neighbours, paint tiles from the pixels around them."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec._arrays import F64, I32, U8, Samples
+from vaecodec._arrays import F64, I32, U8
 from vaecodec.image.box import Box
+from vaecodec.image.canvas import Canvas
 
 WIDE_TABLE = 26  # tables of y from this index on have a scale above 2
 
@@ -37,17 +38,6 @@ def _shifted(a: npt.NDArray[Any], dy: int, dx: int) -> npt.NDArray[Any]:
     return np.pad(a, 2)[2 + dy : 2 + dy + h, 2 + dx : 2 + dx + w]
 
 
-class Canvas(Protocol):
-    """What this module needs of a picture that is being decoded."""
-
-    @property
-    def size(self) -> tuple[int, int]: ...
-
-    def get(self, box: Box) -> Samples: ...
-
-    def put(self, x: int, y: int, samples: Samples) -> None: ...
-
-
 def fill_boxes(canvas: Canvas, boxes: list[Box], channels: slice) -> bool:
     """Paint some channels of each box from the lines of pixels around it, weighted by nearness.
 
@@ -59,11 +49,15 @@ def fill_boxes(canvas: Canvas, boxes: list[Box], channels: slice) -> bool:
     whole = Box(0, 0, *canvas.size)
     waiting = list(boxes)
     while waiting:
-        ready = [box for box in waiting if _intact_sides(box, whole, waiting)]
+        ready = {}
+        for box in waiting:
+            sides = _intact_sides(box, whole, waiting)
+            if sides:
+                ready[box] = sides
         if not ready:
             return False
-        for box in ready:
-            _fill_box(canvas, box, _intact_sides(box, whole, waiting), channels)
+        for box, sides in ready.items():
+            _fill_box(canvas, box, sides, channels)
         waiting = [box for box in waiting if box not in ready]
     return True
 

@@ -13,14 +13,14 @@ from vaecodec.coding.tile_reader import TileReader
 from vaecodec.coding.tiling import CELL_Y, HALO
 from vaecodec.errors import FormatError
 from vaecodec.image.box import Box
-from vaecodec.image.canvas import ArrayCanvas, ImageCanvas, reduce_plane, to_samples
+from vaecodec.image.canvas import Canvas, reduce_plane, to_samples
 
 
 def decode_area(
     tiles: TileReader,
     pool: TilePool,
     area: Box,
-    canvas: ImageCanvas | ArrayCanvas,
+    canvas: Canvas,
     scale: int = 1,
 ) -> None:
     """Decode an area of a picture into a canvas.
@@ -91,7 +91,7 @@ def _decode_tiles(
         yield None if latents is None else narrow_to_int16(latents.y)
 
 
-def _conceal(tiles: TileReader, area: Box, canvas: ImageCanvas | ArrayCanvas, scale: int) -> None:
+def _conceal(tiles: TileReader, area: Box, canvas: Canvas, scale: int) -> None:
     """Paint what is lost from the pixels around it. Alpha without neighbours stays opaque."""
 
     def boxes(numbers: set[int]) -> list[Box]:

@@ -1,7 +1,5 @@
 """Pictures to the bytes of a .vae file."""
 
-from dataclasses import replace
-
 from vaecodec._arrays import F32, I32
 from vaecodec.coding.analysis import analyse, crop_latents
 from vaecodec.coding.latents import encode_tile
@@ -64,7 +62,7 @@ def _header(picture: Picture, session: Session, progressive: bool) -> Header:
         picture.color,
         session.quality,
         session.nets.id,
-        session.tile_code,
+        session.grid.tile_log2,
         BY_STEP if by_step else BY_TILE,
     )
     if header.tiles > container.MAX_TILES:
@@ -129,8 +127,3 @@ def _encode_tile(box: Box, session: Session, by_step: bool, y: F32, z: I32) -> l
     payloads = [coder.finish() for coder in coders]
     payloads[-1] = LATENTS_CRC.pack(latents.checksum()) + payloads[-1]
     return payloads
-
-
-def at_quality(session: Session, quality: float) -> Session:
-    """Return the same session at another quality."""
-    return replace(session, quality=quality)

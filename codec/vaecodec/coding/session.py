@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from vaecodec.coding.tile_pool import TilePool
-from vaecodec.coding.tiling import Grid, grid_of, tile_log2
+from vaecodec.coding.tiling import Grid, grid_of
 from vaecodec.image.box import Box
 from vaecodec.image.limits import check_size
 from vaecodec.image.picture import ImageSource, Picture, as_picture
@@ -23,13 +23,11 @@ class Session:
         grid: The tiles.
         quality: 1 to 100, in hundredths.
         pool: The networks and the threads.
-        tile_code: The header's tile code.
     """
 
     grid: Grid
     quality: float
     pool: TilePool
-    tile_code: int
 
     @property
     def nets(self) -> Networks:
@@ -70,10 +68,9 @@ def start_session(
     """
     check_size(width, height, max_pixels)
     quality = check_quality(quality)
-    code = tile_log2(width, height) if tile_code is None else tile_code
-    grid = grid_of(width, height, code)
+    grid = grid_of(width, height, tile_code)
     pool = TilePool(model, threads, concurrent and len(grid.tiles) > 1)
-    return Session(grid, quality, pool, code)
+    return Session(grid, quality, pool)
 
 
 def start_picture_session(

@@ -85,7 +85,8 @@ def synthesise(
         if tile_y is not None:
             tile_box = pad_to_cells(grid.box(tile), CELL_Y)
             shared = tile_box.within(seen)
-            y[:, *_cells_of(shared, seen)] = tile_y[:, *_cells_of(shared, tile_box)]
+            source = shared.slices_in(tile_box, CELL_Y)
+            y[:, *shared.slices_in(seen, CELL_Y)] = tile_y[:, *source]
     samples = nets.synthesise(y, quality) if scale == 1 else nets.preview(y, quality, scale)
     rows = slice((box.y0 - seen.y0) // scale, -(-(box.y1 - seen.y0) // scale))
     columns = slice((box.x0 - seen.x0) // scale, -(-(box.x1 - seen.x0) // scale))
@@ -95,10 +96,3 @@ def synthesise(
 def narrow_to_int16(y: Integers) -> Integers:
     """Return y as int16, in half the memory, if its values fit. They nearly always do."""
     return y.astype(np.int16) if np.abs(y).max() < 2**15 else y
-
-
-def _cells_of(box: Box, whole: Box) -> tuple[slice, slice]:
-    """Return the slices of a box's rows and columns of y, in an array that covers `whole`."""
-    rows = slice((box.y0 - whole.y0) // CELL_Y, (box.y1 - whole.y0) // CELL_Y)
-    columns = slice((box.x0 - whole.x0) // CELL_Y, (box.x1 - whole.x0) // CELL_Y)
-    return rows, columns

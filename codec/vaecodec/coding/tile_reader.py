@@ -212,12 +212,7 @@ class TileReader:
             except (FormatError, ImageError) as error:
                 self._record_alpha_damage(tile, str(error))
                 continue
-            plane[
-                shared.y0 - box.y0 : shared.y1 - box.y0, shared.x0 - box.x0 : shared.x1 - box.x0
-            ] = tile_plane[
-                shared.y0 - tile_box.y0 : shared.y1 - tile_box.y0,
-                shared.x0 - tile_box.x0 : shared.x1 - tile_box.x0,
-            ]
+            plane[shared.slices_in(box)] = tile_plane[shared.slices_in(tile_box)]
         return plane
 
     def _tile_alpha(self, tile: int, box: Box) -> Samples:

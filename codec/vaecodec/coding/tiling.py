@@ -43,6 +43,11 @@ class Grid:
     side: int
 
     @property
+    def tile_log2(self) -> int:
+        """The header's tile code: log2 of the side, or 0."""
+        return self.side.bit_length() - 1 if self.side else 0
+
+    @property
     def columns(self) -> int:
         return cell_count(self.width, self.side) if self.side else 1
 

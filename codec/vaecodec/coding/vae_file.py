@@ -17,7 +17,7 @@ from vaecodec.coding.tile_pool import TilePool
 from vaecodec.coding.tile_reader import TileReader
 from vaecodec.errors import ImageError, ModelError, ParameterError
 from vaecodec.format.container import MAX_PIXELS, Header
-from vaecodec.format.reader import Reader
+from vaecodec.format.reader import Reader, seekable
 from vaecodec.image.box import Box
 from vaecodec.image.canvas import ArrayCanvas, ImageCanvas
 from vaecodec.model.networks import Networks
@@ -72,8 +72,8 @@ class VaeFile:
         if isinstance(source, (str, os.PathLike)):
             source = self._owned_file = Path(source).open("rb")  # noqa: SIM115
         try:
-            if not isinstance(source, BYTES_LIKE) and not _can_seek(source):
-                source = source.read()
+            if not isinstance(source, BYTES_LIKE):
+                source = seekable(source)
             self._reader = Reader(source, tolerant, max_pixels)
         except BaseException:
             self.close()
@@ -251,11 +251,6 @@ class VaeFile:
             )
         # Samples of a preview are means of squares that begin at multiples of the scale.
         return Box(x // scale * scale, y // scale * scale, x + width, y + height)
-
-
-def _can_seek(file: BinaryIO) -> bool:
-    """Whether a file can seek. Objects that only have `read`, `seek` and `tell` can."""
-    return not hasattr(file, "seekable") or file.seekable()
 
 
 def _reduced_size(area: Box, scale: int) -> tuple[int, int]:

@@ -28,6 +28,16 @@ from vaecodec.spec import SEGMENTS
 Source = BinaryIO | bytes | bytearray | memoryview | mmap.mmap
 
 
+def seekable(file: BinaryIO) -> BinaryIO:
+    """Return the file itself, or the contents of a pipe as a stream that can seek.
+
+    Objects that only have `read`, `seek` and `tell` count as seekable.
+    """
+    if not hasattr(file, "seekable") or file.seekable():
+        return file
+    return io.BytesIO(file.read())
+
+
 class Reader:
     """The chunks of an open .vae file, located without reading their payloads.
 

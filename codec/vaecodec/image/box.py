@@ -38,3 +38,12 @@ class Box:
     def grown(self, by: int) -> "Box":
         """Return the box enlarged by a number of pixels on each side."""
         return Box(self.x0 - by, self.y0 - by, self.x1 + by, self.y1 + by)
+
+    def slices_in(self, whole: "Box", cell: int = 1) -> tuple[slice, slice]:
+        """Return the rows and columns of this box in an array that covers `whole`.
+
+        The array has one row and column per `cell` pixels, and both boxes lie on its grid.
+        """
+        rows = slice((self.y0 - whole.y0) // cell, (self.y1 - whole.y0) // cell)
+        columns = slice((self.x0 - whole.x0) // cell, (self.x1 - whole.x0) // cell)
+        return rows, columns

@@ -79,10 +79,3 @@ class ArrayCanvas:
 
 
 Canvas = ImageCanvas | ArrayCanvas
-
-
-def new_canvas(width: int, height: int, color: Color, array: bool = False) -> Canvas:
-    """Return an ImageCanvas, or an ArrayCanvas if `array` or if Pillow has no mode for `color`."""
-    if array or color.pillow_mode is None:
-        return ArrayCanvas(width, height, color)
-    return ImageCanvas(width, height, color)

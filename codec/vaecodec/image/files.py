@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from vaecodec._arrays import Samples
 from vaecodec.errors import ImageError, VaecodecError
 from vaecodec.format.container import MAX_PIXELS, with_exif_prefix
+from vaecodec.format.reader import seekable
 from vaecodec.image.deep_png import read_deep_png, write_deep_png
 from vaecodec.image.limits import check_size
 from vaecodec.image.metadata import NAMES
@@ -96,18 +97,11 @@ def _opened(file: ImagePath | bytes | BinaryIO) -> Iterator[BinaryIO]:
     elif isinstance(file, (str, os.PathLike)):
         with open(file, "rb") as stream:
             try:
-                yield _seekable(stream)
+                yield seekable(stream)
             except ImageError as error:
                 raise ImageError(f"{os.fspath(file)}: {error}") from None
     else:
-        yield _seekable(file)
-
-
-def _seekable(file: BinaryIO) -> BinaryIO:
-    """Return the file itself, or the contents of a pipe as a stream that can seek."""
-    if not hasattr(file, "seekable") or file.seekable():
-        return file
-    return io.BytesIO(file.read())
+        yield seekable(file)
 
 
 @contextmanager

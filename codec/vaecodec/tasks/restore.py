@@ -118,13 +118,11 @@ def _restore_box(task: str, samples: Samples, box: Box, nets: Networks) -> F32:
     seen = pad_to_cells(box, CELL_Y).grown(REACH).within(pad_to_cells(whole, CELL_Y))
     inside = seen.within(whole)
     beyond = ((0, seen.y1 - inside.y1), (0, seen.x1 - inside.x1), (0, 0))
-    cut = samples[inside.y0 : inside.y1, inside.x0 : inside.x1]
+    cut = samples[inside.slices_in(whole)]
     padded = np.pad(cut, beyond, mode="edge").astype(np.float32)
     y = nets.analyse(padded[:, :, :3], ANALYSIS_QUALITY)
     restored = nets.restore(task, y, padded)
-    rows = slice(box.y0 - seen.y0, box.y1 - seen.y0)
-    columns = slice(box.x0 - seen.x0, box.x1 - seen.x0)
-    return restored[rows, columns]
+    return restored[box.slices_in(seen)]
 
 
 def fill_masked(samples: Samples, mask: Bools) -> Samples:

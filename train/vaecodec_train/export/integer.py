@@ -19,14 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from vaecodec.spec import STEPS
+from vaecodec.spec import STEPS, Y_FRACTION, Z_FRACTION
 from vaecodec_train.model.autoencoder import LOG_SCALE_MAX, LOG_SCALE_MIN, Autoencoder
 
 LIMIT = 2047  # activations: 12 bits with sign, exact even under TF32 multipliers
 WEIGHT_LIMIT = 2047  # measured: with 127, the lowest qualities lose 1.8 %
 ACCUMULATOR = 2**24  # float32 holds every integer below it
-Z_FRACTION = 16  # z_hat is held in 1/16
-Y_FRACTION = 64  # means and y_hat are held in 1/64
 Y_TABLES = 64  # probability tables for y
 LOG_SCALE_SPACING = (LOG_SCALE_MAX - LOG_SCALE_MIN) / (Y_TABLES - 1)
 LOG_SCALE_UNIT = LOG_SCALE_SPACING / 16  # log-scales are held in sixteenths of an index
