@@ -1,0 +1,763 @@
+/* The integer engine: runs a network's layers on int16 activations (docs/FORMAT.md, "The integer networks").
+ *
+ * Every sum fits in int32, whatever the input, because `vaecodec.engine.network` refuses networks
+ * for which that is not certain. Sums of integers are exact in any order, so all kernels agree.
+ *
+ *   1. data        what the caller passes: buffers, layers, packed weights
+ *   2. kernels     linear and depthwise: portable C, then one section per instruction set
+ *   3. layers      the loop over bands of rows and layers
+ *   4. Python      the module vaecodec.engine._engine; left out with -DVAECODEC_ENGINE_ONLY
+ */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-coalesce-vars")  /* GCC 12 would copy each sum of a tile twice a round */
+#endif
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#define TARGET(features) __attribute__((target(features)))
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define INLINE static __forceinline
+#define TARGET(features)
+#define UNROLL
+#endif
+
+_Static_assert((-3 >> 1) == -2, "shifts of negative numbers must be arithmetic");
+
+/* ---- 1. data -------------------------------------------------------------------------------- */
+
+enum { LIMIT = 16383 };  /* activations lie within +-LIMIT */
+enum { PANEL = 16 };     /* outputs whose weights lie side by side */
+enum { MAX_BUFFERS = 32 };
+enum { LINEAR, DEPTHWISE, GAIN, SHUFFLE, UNSHUFFLE };
+enum { ADD = 1, RELU = 2 };
+
+/* An array of int16 (rows, columns, channels), with room for one value behind its end. A band of
+ * `n` rows of the network is a band of n * scale rows of the buffer. A local buffer holds one band. */
+typedef struct {
+    int64_t channels, scale, local;
+} Shape;
+
+typedef struct {
+    int64_t kind, flags;
+    int64_t source, source_channel;  /* buffer, first channel */
+    int64_t target, target_channel;
+    int64_t inputs, outputs;         /* channels */
+    int64_t factor;                  /* of shuffle and unshuffle */
+    int64_t weight, bias, shift;     /* byte offsets in the constants; for a gain in the gains */
+} Layer;
+
+/* What a kernel needs of a linear or depthwise layer. `bias` includes 2^(shift - 1). The three
+ * arrays are padded with zeros to whole panels of outputs.
+ *   linear     weight[outputs / 16][inputs / 2][16][2], so that a vector holds pairs of inputs
+ *   depthwise  weight[10][outputs], tap after tap and row after row; the tenth is 0 */
+typedef struct {
+    const int16_t *weight;
+    const int32_t *bias, *shift;
+    ptrdiff_t inputs, outputs, padded;  /* linear: inputs is even; padded: outputs in whole panels */
+    ptrdiff_t source_pitch, target_pitch;
+    int low, add;
+} Weights;
+
+typedef void Linear(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels);
+/* x: the rows above, at and below. step: how far the next pixel of each is, 0 for a row of zeros. */
+typedef void Depthwise(const Weights *l, const int16_t *const x[3], const ptrdiff_t step[3], int16_t *y,
+                       ptrdiff_t pixels);
+
+static const int16_t zeros[32];
+
+/* ---- 2. kernels ----------------------------------------------------------------------------- */
+
+INLINE int32_t clamp(int32_t v, int32_t low)
+{
+    return v < low ? low : v > LIMIT ? LIMIT : v;
+}
+
+INLINE int16_t finished(int32_t sum, int32_t shift, int low, int add, int16_t before)
+{
+    int32_t v = clamp(sum >> shift, -LIMIT);
+    return (int16_t)clamp(add ? v + before : v, low);
+}
+
+INLINE int32_t pair(const int16_t *x)
+{
+    int32_t p;
+    memcpy(&p, x, sizeof p);
+    return p;
+}
+
+static void linear_portable(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels)
+{
+    for (ptrdiff_t o = 0; o < l->outputs; o += PANEL) {
+        const int16_t *w = l->weight + o * l->inputs;
+        ptrdiff_t count = l->outputs - o < PANEL ? l->outputs - o : PANEL;
+        for (ptrdiff_t p = 0; p < pixels; p++) {
+            const int16_t *xp = x + p * l->source_pitch;
+            int16_t *yp = y + p * l->target_pitch + o;
+            int32_t sum[PANEL];
+            memcpy(sum, l->bias + o, sizeof sum);
+            for (ptrdiff_t i = 0; i < l->inputs; i += 2)
+                for (int j = 0; j < PANEL; j++)
+                    sum[j] += xp[i] * w[i * PANEL + 2 * j] + xp[i + 1] * w[i * PANEL + 2 * j + 1];
+            for (ptrdiff_t j = 0; j < count; j++)
+                yp[j] = finished(sum[j], l->shift[o + j], l->low, l->add, yp[j]);
+        }
+    }
+}
+
+/* The nine inputs of an output, row after row, and the zeros that the tenth weight meets. */
+INLINE void taps(const int16_t *tap[10], const int16_t *const x[3], const ptrdiff_t step[3], ptrdiff_t p,
+                 ptrdiff_t pixels, ptrdiff_t channel)
+{
+    for (int r = 0; r < 3; r++) {
+        const int16_t *at = x[r] + p * step[r] + (step[r] ? channel : 0);
+        tap[3 * r] = p ? at - step[r] : zeros;
+        tap[3 * r + 1] = at;
+        tap[3 * r + 2] = p + 1 < pixels ? at + step[r] : zeros;
+    }
+    tap[9] = zeros;
+}
+
+static void depthwise_from(const Weights *l, const int16_t *const x[3], const ptrdiff_t step[3], int16_t *y,
+                           ptrdiff_t pixels, ptrdiff_t first)
+{
+    for (ptrdiff_t p = 0; p < pixels; p++)
+        for (ptrdiff_t c = first; c < l->outputs; c++) {
+            const int16_t *tap[10];
+            int32_t sum = l->bias[c];
+            taps(tap, x, step, p, pixels, c);
+            for (int t = 0; t < 9; t++) sum += *tap[t] * l->weight[t * l->padded + c];
+            y[p * l->target_pitch + c] = finished(sum, l->shift[c], l->low, 0, 0);
+        }
+}
+
+static void depthwise_portable(const Weights *l, const int16_t *const x[3], const ptrdiff_t step[3], int16_t *y,
+                               ptrdiff_t pixels)
+{
+    depthwise_from(l, x, step, y, pixels, 0);
+}
+
+/* The kernels of an instruction set ISA. The section before each use defines, with VECTORS int32
+ * vectors (ISA_v32) for a panel of 16 outputs and CHANNELS channels in an int16 vector (ISA_v16):
+ *
+ *   ISA_pair(x)                 the inputs x[0] and x[1], for all lanes (ISA_p)
+ *   ISA_weights(p)              the weights of an int32 vector of outputs for a pair of inputs (ISA_w)
+ *   ISA_dot(sum, w, pair)       sum plus their products
+ *   ISA_load32(p)               loads an int32 vector
+ *   ISA_panel(sum, shift, low, add, y)     finishes a panel of sums and writes 16 outputs
+ *   ISA_load16(p)               loads an int16 vector
+ *   ISA_taps(sum, x0, x1, w0, w1)          adds x0 * w0 + x1 * w1, of any order of channels, to sum[2]
+ *   ISA_channels(sum, shift, low, y)       finishes CHANNELS sums and writes them
+ *
+ * LANES: ISA_taps orders channels as 4 of every 8 in sum[0] and the other 4 in sum[1], in each of
+ * so many groups of 8. ROWS pixels and PANELS panels are summed at once. */
+#define KERNELS(ISA, ATTRIBUTES, VECTORS, CHANNELS, ROWS, PANELS)                                              \
+    ATTRIBUTES INLINE void ISA##_tile(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t o,             \
+                                      const int rows, const int panels)                                        \
+    {                                                                                                          \
+const int16_t *weight = l->weight + o * l->inputs;                                                     \
+        ISA##_v32 sum[ROWS][PANELS * VECTORS];                                                                 \
+        UNROLL for (int r = 0; r < rows; r++)                                                                  \
+            UNROLL for (int v = 0; v < panels * VECTORS; v++)                                                  \
+                sum[r][v] = ISA##_load32(l->bias + o + PANEL / VECTORS * v);                                   \
+        ptrdiff_t i = 0;                                                                                       \
+        do {                                                                                              \
+            ISA##_w w[PANELS * VECTORS];                                                                       \
+            UNROLL for (int v = 0; v < panels * VECTORS; v++)                                                  \
+                w[v] = ISA##_weights(weight + i * PANEL + v / VECTORS * PANEL * l->inputs + v % VECTORS * (32 / VECTORS)); \
+            UNROLL for (int r = 0; r < rows; r++) {                                                            \
+                ISA##_p x2 = ISA##_pair(x + r * l->source_pitch + i);                                          \
+                UNROLL for (int v = 0; v < panels * VECTORS; v++) sum[r][v] = ISA##_dot(sum[r][v], w[v], x2);  \
+            }                                                                                                  \
+            i += 2;                                                                                            \
+        } while (i < l->inputs);                                                                               \
+        UNROLL for (int r = 0; r < rows; r++)                                                                  \
+            UNROLL for (int t = 0; t < panels; t++) {                                                          \
+                ptrdiff_t first = o + PANEL * t, count = l->outputs - first;                                   \
+                int16_t *out = y + r * l->target_pitch + first;                                                \
+                if (count >= PANEL) {                                                                          \
+                    ISA##_panel(sum[r] + t * VECTORS, l->shift + first, l->low, l->add, out);                             \
+                } else {                                                                                       \
+                    int16_t part[PANEL] = {0};                                                                 \
+                    memcpy(part, out, (size_t)count * sizeof *out);                                            \
+                    ISA##_panel(sum[r] + t * VECTORS, l->shift + first, l->low, l->add, part);                            \
+                    memcpy(out, part, (size_t)count * sizeof *out);                                            \
+                }                                                                                              \
+            }                                                                                                  \
+    }                                                                                                          \
+                                                                                                               \
+    ATTRIBUTES INLINE void ISA##_panels(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels,      \
+                                        ptrdiff_t o, const int panels)                                         \
+    {                                                                                                          \
+        ptrdiff_t p = 0;                                                                                       \
+        for (; p + ROWS <= pixels; p += ROWS)                                                                  \
+            ISA##_tile(l, x + p * l->source_pitch, y + p * l->target_pitch, o, ROWS, panels);                  \
+        for (; p < pixels; p++)                                                                                \
+            ISA##_tile(l, x + p * l->source_pitch, y + p * l->target_pitch, o, 1, panels);                     \
+    }                                                                                                          \
+                                                                                                               \
+    ATTRIBUTES static void linear_##ISA(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels)      \
+    {                                                                                                          \
+        ptrdiff_t left = l->padded / PANEL;                                                                    \
+        for (ptrdiff_t o = 0; left > 0;) {                                                                     \
+            /* 5 panels are 3 and 2, not 4 and 1: narrow tiles are slow. */                                    \
+            ptrdiff_t groups = (left + PANELS - 1) / PANELS;                                                   \
+            ptrdiff_t panels = (left + groups - 1) / groups;                                                   \
+            switch (panels) {                                                                                  \
+            case 1: ISA##_panels(l, x, y, pixels, o, 1); break;                                                \
+            case 2: ISA##_panels(l, x, y, pixels, o, PANELS < 2 ? 1 : 2); break;                               \
+            case 3: ISA##_panels(l, x, y, pixels, o, PANELS < 3 ? 1 : 3); break;                               \
+            default: ISA##_panels(l, x, y, pixels, o, PANELS < 4 ? 1 : 4); break;                              \
+            }                                                                                                  \
+            o += PANEL * panels;                                                                               \
+            left -= panels;                                                                                    \
+        }                                                                                                      \
+    }                                                                                                          \
+                                                                                                               \
+    ATTRIBUTES static void depthwise_##ISA(const Weights *l, const int16_t *const x[3],                        \
+                                           const ptrdiff_t step[3], int16_t *y, ptrdiff_t pixels)              \
+    {                                                                                                          \
+        ptrdiff_t c = 0;                                                                                       \
+        for (; c + CHANNELS <= l->outputs; c += CHANNELS) {                                                    \
+            int32_t bias[CHANNELS], shift[CHANNELS];                                                           \
+            for (int i = 0; i < CHANNELS; i++) {                                                               \
+                int to = i / 8 * 4 + i % 4 + i / 4 % 2 * (CHANNELS / 2);                                       \
+                bias[to] = l->bias[c + i];                                                                     \
+                shift[to] = l->shift[c + i];                                                                   \
+            }                                                                                                  \
+            ISA##_v16 w[10];                                                                                   \
+            for (int t = 0; t < 10; t++) w[t] = ISA##_load16(l->weight + t * l->padded + c);                   \
+            for (ptrdiff_t p = 0; p < pixels; p++) {                                                           \
+                const int16_t *tap[10];                                                                        \
+                taps(tap, x, step, p, pixels, c);                                                              \
+                ISA##_v32 sum[2] = {ISA##_load32(bias), ISA##_load32(bias + CHANNELS / 2)};                    \
+                UNROLL for (int t = 0; t < 10; t += 2)                                                         \
+                    ISA##_taps(sum, ISA##_load16(tap[t]), ISA##_load16(tap[t + 1]), w[t], w[t + 1]);           \
+                ISA##_channels(sum, shift, l->low, y + p * l->target_pitch + c);                               \
+            }                                                                                                  \
+        }                                                                                                      \
+        depthwise_from(l, x, step, y, pixels, c);                                                              \
+    }
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+
+/* SSE2, which every x86-64 processor has. It cannot shift each lane by its own count. */
+typedef __m128i sse2_v16, sse2_v32, sse2_w, sse2_p;
+
+INLINE sse2_v16 sse2_load16(const int16_t *p) { return _mm_loadu_si128((const void *)p); }
+INLINE sse2_v32 sse2_load32(const int32_t *p) { return _mm_loadu_si128((const void *)p); }
+
+INLINE sse2_w sse2_weights(const int16_t *p) { return sse2_load16(p); }
+INLINE sse2_p sse2_pair(const int16_t *x) { return _mm_set1_epi32(pair(x)); }
+INLINE sse2_v32 sse2_dot(sse2_v32 sum, sse2_w w, sse2_p x) { return _mm_add_epi32(sum, _mm_madd_epi16(x, w)); }
+
+INLINE __m128i sse2_shifted(__m128i v, const int32_t *shift)
+{
+    int32_t lane[4];
+    _mm_storeu_si128((void *)lane, v);
+    for (int i = 0; i < 4; i++) lane[i] >>= shift[i];
+    return sse2_load32(lane);
+}
+
+INLINE void sse2_store(__m128i v, int low, int add, int16_t *y)
+{
+    __m128i high = _mm_set1_epi16(LIMIT);
+    v = _mm_min_epi16(_mm_max_epi16(v, _mm_set1_epi16(-LIMIT)), high);
+    if (add) v = _mm_adds_epi16(v, sse2_load16(y));
+    v = _mm_min_epi16(_mm_max_epi16(v, _mm_set1_epi16((short)low)), high);
+    _mm_storeu_si128((void *)y, v);
+}
+
+INLINE void sse2_panel(const sse2_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
+{
+    for (int v = 0; v < 4; v += 2) {
+        __m128i first = sse2_shifted(sum[v], shift + 4 * v), second = sse2_shifted(sum[v + 1], shift + 4 * v + 4);
+        sse2_store(_mm_packs_epi32(first, second), low, add, y + 4 * v);
+    }
+}
+
+INLINE void sse2_taps(sse2_v32 *sum, __m128i x0, __m128i x1, __m128i w0, __m128i w1)
+{
+    sum[0] = _mm_add_epi32(sum[0], _mm_madd_epi16(_mm_unpacklo_epi16(x0, x1), _mm_unpacklo_epi16(w0, w1)));
+    sum[1] = _mm_add_epi32(sum[1], _mm_madd_epi16(_mm_unpackhi_epi16(x0, x1), _mm_unpackhi_epi16(w0, w1)));
+}
+
+INLINE void sse2_channels(const sse2_v32 *sum, const int32_t *shift, int low, int16_t *y)
+{
+    sse2_store(_mm_packs_epi32(sse2_shifted(sum[0], shift), sse2_shifted(sum[1], shift + 4)), low, 0, y);
+}
+
+KERNELS(sse2, , 4, 8, 2, 1)
+
+/* AVX2, and the same with the products of AVX-VNNI. */
+#define AVX2 TARGET("avx2")
+#define AVXVNNI TARGET("avx2,avxvnni")
+typedef __m256i avx2_v16, avx2_v32, avx2_w, avx2_p, avxvnni_v16, avxvnni_v32, avxvnni_w, avxvnni_p;
+
+AVX2 INLINE avx2_v16 avx2_load16(const int16_t *p) { return _mm256_loadu_si256((const void *)p); }
+AVX2 INLINE avx2_v32 avx2_load32(const int32_t *p) { return _mm256_loadu_si256((const void *)p); }
+AVX2 INLINE avx2_w avx2_weights(const int16_t *p) { return avx2_load16(p); }
+AVX2 INLINE avx2_p avx2_pair(const int16_t *x) { return _mm256_set1_epi32(pair(x)); }
+
+AVX2 INLINE avx2_v32 avx2_dot(avx2_v32 sum, avx2_w w, avx2_p x)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w));
+}
+
+AVX2 INLINE void avx2_store(__m256i v, int low, int add, int16_t *y)
+{
+    __m256i high = _mm256_set1_epi16(LIMIT);
+    v = _mm256_min_epi16(_mm256_max_epi16(v, _mm256_set1_epi16(-LIMIT)), high);
+    if (add) v = _mm256_adds_epi16(v, avx2_load16(y));
+    v = _mm256_min_epi16(_mm256_max_epi16(v, _mm256_set1_epi16((short)low)), high);
+    _mm256_storeu_si256((void *)y, v);
+}
+
+/* Packs two vectors of sums, within each half of 128 bits. */
+AVX2 INLINE __m256i avx2_packed(const avx2_v32 *sum, const int32_t *shift)
+{
+    return _mm256_packs_epi32(_mm256_srav_epi32(sum[0], avx2_load32(shift)),
+                              _mm256_srav_epi32(sum[1], avx2_load32(shift + 8)));
+}
+
+AVX2 INLINE void avx2_panel(const avx2_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
+{
+    avx2_store(_mm256_permute4x64_epi64(avx2_packed(sum, shift), 0xD8), low, add, y);
+}
+
+AVX2 INLINE void avx2_taps(avx2_v32 *sum, __m256i x0, __m256i x1, __m256i w0, __m256i w1)
+{
+    __m256i x = _mm256_unpacklo_epi16(x0, x1), w = _mm256_unpacklo_epi16(w0, w1);
+    sum[0] = _mm256_add_epi32(sum[0], _mm256_madd_epi16(x, w));
+    x = _mm256_unpackhi_epi16(x0, x1), w = _mm256_unpackhi_epi16(w0, w1);
+    sum[1] = _mm256_add_epi32(sum[1], _mm256_madd_epi16(x, w));
+}
+
+AVX2 INLINE void avx2_channels(const avx2_v32 *sum, const int32_t *shift, int low, int16_t *y)
+{
+    avx2_store(avx2_packed(sum, shift), low, 0, y);
+}
+
+KERNELS(avx2, AVX2, 2, 16, 4, 1)
+
+#define avxvnni_pair avx2_pair
+#define avxvnni_weights avx2_weights
+#define avxvnni_load16 avx2_load16
+#define avxvnni_load32 avx2_load32
+#define avxvnni_panel avx2_panel
+#define avxvnni_taps avx2_taps
+#define avxvnni_channels avx2_channels
+
+AVXVNNI INLINE avxvnni_v32 avxvnni_dot(avxvnni_v32 sum, avxvnni_w w, avxvnni_p x)
+{
+    return _mm256_dpwssd_avx_epi32(sum, x, w);
+}
+
+KERNELS(avxvnni, AVXVNNI, 2, 16, 6, 1)
+
+/* AVX-512 with VNNI. */
+#define VNNI TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
+typedef __m512i vnni_v16, vnni_v32, vnni_w, vnni_p;
+
+VNNI INLINE vnni_v16 vnni_load16(const int16_t *p) { return _mm512_loadu_si512(p); }
+VNNI INLINE vnni_v32 vnni_load32(const int32_t *p) { return _mm512_loadu_si512(p); }
+VNNI INLINE vnni_w vnni_weights(const int16_t *p) { return _mm512_loadu_si512(p); }
+VNNI INLINE vnni_p vnni_pair(const int16_t *x) { return _mm512_set1_epi32(pair(x)); }
+VNNI INLINE vnni_v32 vnni_dot(vnni_v32 sum, vnni_w w, vnni_p x) { return _mm512_dpwssd_epi32(sum, x, w); }
+
+VNNI INLINE void vnni_panel(const vnni_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
+{
+    __m256i v = _mm512_cvtsepi32_epi16(_mm512_srav_epi32(*sum, vnni_load32(shift)));
+    __m256i high = _mm256_set1_epi16(LIMIT);
+    v = _mm256_min_epi16(_mm256_max_epi16(v, _mm256_set1_epi16(-LIMIT)), high);
+    if (add) v = _mm256_adds_epi16(v, _mm256_loadu_si256((const void *)y));
+    v = _mm256_min_epi16(_mm256_max_epi16(v, _mm256_set1_epi16((short)low)), high);
+    _mm256_storeu_si256((void *)y, v);
+}
+
+VNNI INLINE void vnni_taps(vnni_v32 *sum, __m512i x0, __m512i x1, __m512i w0, __m512i w1)
+{
+    sum[0] = _mm512_dpwssd_epi32(sum[0], _mm512_unpacklo_epi16(x0, x1), _mm512_unpacklo_epi16(w0, w1));
+    sum[1] = _mm512_dpwssd_epi32(sum[1], _mm512_unpackhi_epi16(x0, x1), _mm512_unpackhi_epi16(w0, w1));
+}
+
+VNNI INLINE void vnni_channels(const vnni_v32 *sum, const int32_t *shift, int low, int16_t *y)
+{
+    __m512i v = _mm512_packs_epi32(_mm512_srav_epi32(sum[0], vnni_load32(shift)),
+                                   _mm512_srav_epi32(sum[1], vnni_load32(shift + 16)));
+    v = _mm512_min_epi16(_mm512_max_epi16(v, _mm512_set1_epi16((short)low)), _mm512_set1_epi16(LIMIT));
+    _mm512_storeu_si512(y, v);
+}
+
+KERNELS(vnni, VNNI, 1, 32, 4, 4)
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+static void cpuid(int leaf, int subleaf, unsigned r[4]) { __cpuidex((int *)r, leaf, subleaf); }
+static uint64_t enabled_state(void) { return _xgetbv(0); }
+#else
+#include <cpuid.h>
+static void cpuid(int leaf, int subleaf, unsigned r[4]) { __cpuid_count(leaf, subleaf, r[0], r[1], r[2], r[3]); }
+static uint64_t enabled_state(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+#endif
+
+enum { HAS_AVX2 = 1, HAS_AVXVNNI = 2, HAS_VNNI = 4 };
+
+/* What the processor has and the operating system saves. */
+static int read_features(void)
+{
+    unsigned r[4], most;
+    cpuid(0, 0, r);
+    most = r[0];
+    cpuid(1, 0, r);
+    if (most < 7 || !(r[2] >> 27 & 1)) return 0;
+    uint64_t state = enabled_state();
+    if ((state & 0x06) != 0x06) return 0;
+    cpuid(7, 0, r);
+    int found = r[1] >> 5 & 1 ? HAS_AVX2 : 0;
+    int wide = (r[1] >> 16 & 1) && (r[1] >> 30 & 1) && (r[1] >> 31 & 1) && (r[2] >> 11 & 1);
+    if (wide && (state & 0xE6) == 0xE6) found |= HAS_VNNI;
+    if (r[0] >= 1) {
+        cpuid(7, 1, r);
+        if (found & HAS_AVX2 && r[0] >> 4 & 1) found |= HAS_AVXVNNI;
+    }
+    return found;
+}
+
+static int features(void)
+{
+    static volatile int found = -1;  /* threads that race here write the same */
+    if (found < 0) found = read_features();
+    return found;
+}
+
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#include <arm_neon.h>
+
+static int features(void) { return 0; }
+
+typedef int16x8_t neon_v16;
+typedef int32x4_t neon_v32;
+typedef int16x4x2_t neon_w, neon_p;  /* .val[0] is of the first input of the pair */
+
+INLINE neon_v16 neon_load16(const int16_t *p) { return vld1q_s16(p); }
+INLINE neon_v32 neon_load32(const int32_t *p) { return vld1q_s32(p); }
+INLINE neon_w neon_weights(const int16_t *p) { return vld2_s16(p); }
+INLINE neon_p neon_pair(const int16_t *x) { return (neon_p){{vdup_n_s16(x[0]), vdup_n_s16(x[1])}}; }
+
+INLINE neon_v32 neon_dot(neon_v32 sum, neon_w w, neon_p x)
+{
+    return vmlal_s16(vmlal_s16(sum, w.val[0], x.val[0]), w.val[1], x.val[1]);
+}
+
+INLINE void neon_eight(const neon_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
+{
+    int16x4_t first = vqmovn_s32(vshlq_s32(sum[0], vnegq_s32(vld1q_s32(shift))));
+    int16x4_t second = vqmovn_s32(vshlq_s32(sum[1], vnegq_s32(vld1q_s32(shift + 4))));
+    int16x8_t high = vdupq_n_s16(LIMIT), v = vcombine_s16(first, second);
+    v = vminq_s16(vmaxq_s16(v, vdupq_n_s16(-LIMIT)), high);
+    if (add) v = vqaddq_s16(v, vld1q_s16(y));
+    vst1q_s16(y, vminq_s16(vmaxq_s16(v, vdupq_n_s16((int16_t)low)), high));
+}
+
+INLINE void neon_panel(const neon_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
+{
+    neon_eight(sum, shift, low, add, y);
+    neon_eight(sum + 2, shift + 8, low, add, y + 8);
+}
+
+INLINE void neon_taps(neon_v32 *sum, int16x8_t x0, int16x8_t x1, int16x8_t w0, int16x8_t w1)
+{
+    sum[0] = vmlal_s16(vmlal_s16(sum[0], vget_low_s16(x0), vget_low_s16(w0)), vget_low_s16(x1), vget_low_s16(w1));
+    sum[1] = vmlal_s16(vmlal_s16(sum[1], vget_high_s16(x0), vget_high_s16(w0)), vget_high_s16(x1), vget_high_s16(w1));
+}
+
+INLINE void neon_channels(const neon_v32 *sum, const int32_t *shift, int low, int16_t *y)
+{
+    neon_eight(sum, shift, low, 0, y);
+}
+
+KERNELS(neon, , 4, 8, 4, 1)
+
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+
+static int features(void) { return 0; }
+
+typedef v128_t wasm_v16, wasm_v32, wasm_w, wasm_p;
+
+INLINE wasm_v16 wasm_load16(const int16_t *p) { return wasm_v128_load(p); }
+INLINE wasm_v32 wasm_load32(const int32_t *p) { return wasm_v128_load(p); }
+
+INLINE wasm_w wasm_weights(const int16_t *p) { return wasm_v128_load(p); }
+INLINE wasm_p wasm_pair(const int16_t *x) { return wasm_v128_load32_splat(x); }
+
+INLINE wasm_v32 wasm_dot(wasm_v32 sum, wasm_w w, wasm_p x)
+{
+    return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(x, w));
+}
+
+INLINE v128_t wasm_shifted(v128_t v, const int32_t *shift)
+{
+    int32_t lane[4];
+    wasm_v128_store(lane, v);
+    for (int i = 0; i < 4; i++) lane[i] >>= shift[i];
+    return wasm_v128_load(lane);
+}
+
+INLINE void wasm_eight(const wasm_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
+{
+    v128_t high = wasm_i16x8_splat(LIMIT);
+    v128_t v = wasm_i16x8_narrow_i32x4(wasm_shifted(sum[0], shift), wasm_shifted(sum[1], shift + 4));
+    v = wasm_i16x8_min(wasm_i16x8_max(v, wasm_i16x8_splat(-LIMIT)), high);
+    if (add) v = wasm_i16x8_add_sat(v, wasm_v128_load(y));
+    wasm_v128_store(y, wasm_i16x8_min(wasm_i16x8_max(v, wasm_i16x8_splat((int16_t)low)), high));
+}
+
+INLINE void wasm_panel(const wasm_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
+{
+    wasm_eight(sum, shift, low, add, y);
+    wasm_eight(sum + 2, shift + 8, low, add, y + 8);
+}
+
+INLINE void wasm_taps(wasm_v32 *sum, v128_t x0, v128_t x1, v128_t w0, v128_t w1)
+{
+    sum[0] = wasm_i32x4_add(sum[0], wasm_i32x4_extmul_low_i16x8(x0, w0));
+    sum[0] = wasm_i32x4_add(sum[0], wasm_i32x4_extmul_low_i16x8(x1, w1));
+    sum[1] = wasm_i32x4_add(sum[1], wasm_i32x4_extmul_high_i16x8(x0, w0));
+    sum[1] = wasm_i32x4_add(sum[1], wasm_i32x4_extmul_high_i16x8(x1, w1));
+}
+
+INLINE void wasm_channels(const wasm_v32 *sum, const int32_t *shift, int low, int16_t *y)
+{
+    wasm_eight(sum, shift, low, 0, y);
+}
+
+KERNELS(wasm, , 4, 8, 2, 1)
+
+#else
+static int features(void) { return 0; }
+#endif
+
+typedef struct {
+    const char *name;
+    Linear *linear;
+    Depthwise *depthwise;
+    int needs;  /* features */
+} Kernel;
+
+/* The best first. */
+static const Kernel kernels[] = {
+#if defined(__x86_64__) || defined(_M_X64)
+    {"vnni", linear_vnni, depthwise_vnni, HAS_VNNI},
+    {"avxvnni", linear_avxvnni, depthwise_avxvnni, HAS_AVXVNNI},
+    {"avx2", linear_avx2, depthwise_avx2, HAS_AVX2},
+    {"sse2", linear_sse2, depthwise_sse2, 0},
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    {"neon", linear_neon, depthwise_neon, 0},
+#elif defined(__wasm_simd128__)
+    {"wasm", linear_wasm, depthwise_wasm, 0},
+#endif
+    {"portable", linear_portable, depthwise_portable, 0},
+};
+enum { KERNEL_COUNT = sizeof kernels / sizeof *kernels };
+
+/* The kernel of this name, or the best one if it is empty. NULL if this processor has none such. */
+static const Kernel *find_kernel(const char *name)
+{
+    int found = features();
+    for (const Kernel *k = kernels; k < kernels + KERNEL_COUNT; k++)
+        if ((found & k->needs) == k->needs && (!*name || !strcmp(k->name, name))) return k;
+    return NULL;
+}
+
+/* ---- 3. layers ------------------------------------------------------------------------------ */
+
+typedef struct {
+    const Kernel *kernel;
+    const Layer *layers;
+    const Shape *shapes;
+    int16_t *const *buffers;
+    const char *constants, *gains;
+    ptrdiff_t layer_count, rows, columns;  /* of the network, at scale 1 */
+} Run;
+
+/* Multiplies by the gain, adds the bias, rounds and saturates. */
+static void gain(const Layer *l, const char *gains, const int16_t *x, ptrdiff_t source_pitch, int16_t *y,
+                 ptrdiff_t target_pitch, ptrdiff_t pixels, int low)
+{
+    const int32_t *by = (const void *)(gains + l->weight);
+    const int32_t *bias = (const void *)(gains + l->bias), *shift = (const void *)(gains + l->shift);
+    for (ptrdiff_t p = 0; p < pixels; p++, x += source_pitch, y += target_pitch)
+        for (ptrdiff_t c = 0; c < l->outputs; c++)
+            y[c] = finished(x[c] * by[c] + bias[c], shift[c], low, l->flags & ADD, y[c]);
+}
+
+/* Copies between rows of `columns` wide pixels and `factor` times as many rows of narrow ones. */
+static void reshuffle(const Layer *l, const int16_t *x, ptrdiff_t source_pitch, int16_t *y, ptrdiff_t target_pitch,
+                      ptrdiff_t rows, ptrdiff_t columns)
+{
+    ptrdiff_t f = l->factor, narrow = l->kind == SHUFFLE ? l->outputs : l->inputs;
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t a = 0; a < f; a++)
+            for (ptrdiff_t j = 0; j < columns; j++)
+                for (ptrdiff_t b = 0; b < f; b++) {
+                    ptrdiff_t wide_pixel = i * columns + j, channel = (a * f + b) * narrow;
+                    ptrdiff_t narrow_pixel = ((i * f + a) * columns + j) * f + b;
+                    if (l->kind == SHUFFLE)
+                        memcpy(y + narrow_pixel * target_pitch, x + wide_pixel * source_pitch + channel,
+                               (size_t)narrow * sizeof *y);
+                    else
+                        memcpy(y + wide_pixel * target_pitch + channel, x + narrow_pixel * source_pitch,
+                               (size_t)narrow * sizeof *y);
+                }
+}
+
+/* Runs a layer on rows first to last of the network, which is a band. */
+static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t last)
+{
+    const Shape *from = run->shapes + l->source, *to = run->shapes + l->target;
+    ptrdiff_t source_width = run->columns * from->scale * from->channels;
+    ptrdiff_t target_width = run->columns * to->scale * to->channels;
+    ptrdiff_t source_row = from->local ? 0 : first * from->scale, target_row = to->local ? 0 : first * to->scale;
+    ptrdiff_t rows = (last - first) * to->scale, columns = run->columns * to->scale;
+    const int16_t *x = run->buffers[l->source] + source_row * source_width + l->source_channel;
+    int16_t *y = run->buffers[l->target] + target_row * target_width + l->target_channel;
+    int low = l->flags & RELU ? 0 : -LIMIT;
+    Weights w = {
+        .weight = (const void *)(run->constants + l->weight),
+        .bias = (const void *)(run->constants + l->bias),
+        .shift = (const void *)(run->constants + l->shift),
+        .inputs = (l->inputs + 1) / 2 * 2,
+        .outputs = l->outputs,
+        .padded = (l->outputs + PANEL - 1) / PANEL * PANEL,
+        .source_pitch = from->channels,
+        .target_pitch = to->channels,
+        .low = low,
+        .add = (int)(l->flags & ADD),
+    };
+    switch (l->kind) {
+    case LINEAR:
+        run->kernel->linear(&w, x, y, rows * columns);
+        break;
+    case DEPTHWISE:
+        for (ptrdiff_t i = 0; i < rows; i++, x += source_width, y += target_width) {
+            ptrdiff_t row = first * to->scale + i, height = run->rows * to->scale;
+            const int16_t *around[3] = {row ? x - source_width : zeros, x, row + 1 < height ? x + source_width : zeros};
+            ptrdiff_t step[3] = {row ? from->channels : 0, from->channels, row + 1 < height ? from->channels : 0};
+            run->kernel->depthwise(&w, around, step, y, columns);
+        }
+        break;
+    case GAIN:
+        gain(l, run->gains, x, from->channels, y, to->channels, rows * columns, low);
+        break;
+    case SHUFFLE:
+        reshuffle(l, x, from->channels, y, to->channels, rows / l->factor, columns / l->factor);
+        break;
+    case UNSHUFFLE:
+        reshuffle(l, x, from->channels, y, to->channels, rows, columns);
+        break;
+    }
+}
+
+/* Runs the layers on rows first to last of the network, `band` rows at a time. */
+static void run_rows(const Run *run, ptrdiff_t first, ptrdiff_t last, ptrdiff_t band)
+{
+    for (ptrdiff_t row = first; row < last; row += band) {
+        ptrdiff_t end = last - row < band ? last : row + band;
+        for (const Layer *l = run->layers; l < run->layers + run->layer_count; l++) run_layer(run, l, row, end);
+    }
+}
+
+/* ---- 4. Python ------------------------------------------------------------------------------ */
+#ifndef VAECODEC_ENGINE_ONLY
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+
+static PyObject *kernel_names(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    PyObject *names = PyList_New(0);
+    for (int k = 0; names && k < KERNEL_COUNT; k++) {
+        if (!find_kernel(kernels[k].name)) continue;
+        PyObject *name = PyUnicode_FromString(kernels[k].name);
+        if (!name || PyList_Append(names, name)) Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+/* Whether every buffer is as large as its shape says. */
+static int buffers_fit(const Run *run, const Py_buffer *views, ptrdiff_t count, ptrdiff_t band)
+{
+    for (ptrdiff_t b = 0; b < count; b++) {
+        const Shape *s = run->shapes + b;
+        int64_t rows = s->local && band < run->rows ? band : run->rows;
+        int64_t needed = rows * run->columns * s->scale * s->scale * s->channels + 1;
+        if (views[b].len / (Py_ssize_t)sizeof(int16_t) < needed) return 0;
+    }
+    return 1;
+}
+
+static PyObject *run_network(PyObject *self, PyObject *args)
+{
+    const char *name;
+    Py_buffer layers, shapes, constants, gains;
+    PyObject *arrays;
+    Py_ssize_t rows, columns, first, last, band;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "sy*y*y*y*O!nnnnn", &name, &layers, &shapes, &constants, &gains, &PyTuple_Type, &arrays,
+                          &rows, &columns, &first, &last, &band))
+        return NULL;
+    Py_buffer views[MAX_BUFFERS];
+    int16_t *buffers[MAX_BUFFERS];
+    Py_ssize_t count = PyTuple_Size(arrays), held = 0;
+    Run run = {find_kernel(name), layers.buf, shapes.buf, buffers, constants.buf, gains.buf,
+               layers.len / (Py_ssize_t)sizeof(Layer), rows, columns};
+    int sensible = run.kernel && count <= MAX_BUFFERS && shapes.len == count * (Py_ssize_t)sizeof(Shape)
+                   && 0 <= first && first <= last && last <= rows && band > 0;
+    while (sensible && held < count
+           && !PyObject_GetBuffer(PyTuple_GetItem(arrays, held), views + held, PyBUF_WRITABLE)) {
+        buffers[held] = views[held].buf;
+        held++;
+    }
+    if (!sensible || (held == count && !buffers_fit(&run, views, count, band)))
+        PyErr_SetString(PyExc_ValueError, "the arguments do not fit together");
+    if (!PyErr_Occurred()) {
+        Py_BEGIN_ALLOW_THREADS
+        run_rows(&run, first, last, band);
+        Py_END_ALLOW_THREADS
+    }
+    while (held) PyBuffer_Release(views + --held);
+    PyBuffer_Release(&layers);
+    PyBuffer_Release(&shapes);
+    PyBuffer_Release(&constants);
+    PyBuffer_Release(&gains);
+    if (PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"kernels", kernel_names, METH_NOARGS, "Return the names of the kernels that this processor can run, the best first."},
+    {"run", run_network, METH_VARARGS,
+     "run(kernel, layers, shapes, constants, gains, buffers, rows, columns, first, last, band)\n\n"
+     "Run layers on rows `first` to `last`, `band` rows at a time, without the GIL."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_engine", NULL, 0, methods, slots, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__engine(void) { return PyModuleDef_Init(&module); }
+#endif

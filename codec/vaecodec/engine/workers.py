@@ -1,0 +1,36 @@
+"""Threads that are started once and shared by all engines of the process."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from vaecodec.spec import MAX_THREADS
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def run_in_threads(work: Callable[[], None], count: int) -> None:
+    """Call `work` in `count` threads at once, of which this one is the first, and wait for all."""
+    global _pool
+    if count == 1:
+        work()
+        return
+    if _pool is None:
+        # It starts a thread only when none is idle.
+        _pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="vaecodec-engine")
+    others = [_pool.submit(work) for _ in range(count - 1)]
+    try:
+        work()
+    finally:
+        for other in others:
+            other.result()
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has none of its parent's threads.
+    os.register_at_fork(after_in_child=_forget_pool)
