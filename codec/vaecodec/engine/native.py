@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.engine.network import INPUT, KINDS, LIMIT, OUTPUT, Layer, Network, half, stages
+from vaecodec.engine.network import (
+    INPUT,
+    KINDS,
+    LIMIT,
+    OUTPUT,
+    Buffer,
+    Layer,
+    Network,
+    Tensor,
+    half,
+    stages,
+)
 from vaecodec.engine.quality import Rows
 from vaecodec.engine.workers import run_in_threads
 
 try:
-    from vaecodec.engine import _engine
+    import vaecodec.engine._engine as _engine
 except ImportError:  # installed without a compiler
     _engine = None  # type: ignore[assignment]
 
@@ -43,8 +54,31 @@ class Stage:
     scale: int
 
 
+@dataclass(frozen=True)
+class Job:
+    """What all threads need to know to run a stage.
+
+    Attributes:
+        stage: The stage.
+        kernel: Name of the kernel.
+        gains: As `Program.gains` returns them.
+        whole: The buffers that hold all rows, flat and by number.
+        rows: Rows of the network, at scale 1.
+        columns: Columns of the network, at scale 1.
+        share: Number of rows that a thread takes at a time.
+    """
+
+    stage: Stage
+    kernel: str
+    gains: npt.NDArray[np.int32]
+    whole: dict[int, I16]
+    rows: int
+    columns: int
+    share: int
+
+
 def local_buffers(parts: list[tuple[Layer, ...]]) -> set[str]:
-    """Return the buffers of which each thread needs no more than a band: one stage alone uses them."""
+    """Return the buffers of which a thread needs only a band, since one stage alone uses them."""
     used = [{name for layer in part for name in (layer.source, layer.target)} for part in parts]
     names = set().union(*used)
     shared = {layer.source for part in parts for layer in part if layer.kind == "depthwise"}
@@ -53,14 +87,14 @@ def local_buffers(parts: list[tuple[Layer, ...]]) -> set[str]:
     }
 
 
-def pack_linear(weight: I16) -> I16:
+def pack_linear(weight: Tensor) -> Tensor:
     """Return weights (outputs, inputs) as (outputs / 16, inputs / 2, 16, 2), padded with zeros."""
     outputs, inputs = weight.shape
     padded = np.pad(weight, ((0, -outputs % PANEL), (0, inputs % 2)))
     return padded.reshape(-1, PANEL, padded.shape[1] // 2, 2).transpose(0, 2, 1, 3)
 
 
-def pack_depthwise(weight: I16) -> I16:
+def pack_depthwise(weight: Tensor) -> Tensor:
     """Return weights (channels, 3, 3) as (10, channels), padded with zeros to whole panels."""
     taps = weight.reshape(len(weight), 9).T
     return np.pad(taps, ((0, 1), (0, -len(weight) % PANEL)))
@@ -155,63 +189,54 @@ class Program:
         share = -(-rows // (threads * CHUNKS_PER_THREAD)) if threads > 1 else rows
         whole = self._whole_buffers(x, rows, columns)
         for stage in self.stages:
-            band = min(share, max(1, BAND_PIXELS // (columns * stage.scale**2)))
-            firsts = iter(range(0, rows, share))
-            work = partial(
-                self._run_rows, stage, whole, gains, kernel, (rows, columns, share, band), firsts
-            )
+            job = Job(stage, kernel, gains, whole, rows, columns, share)
+            work = partial(self._run_rows, job, iter(range(0, rows, share)))
             run_in_threads(work, min(threads, -(-rows // share)))
         output = self.network.buffers[OUTPUT]
         shape = rows * output.scale, columns * output.scale, output.channels
         return whole[self.names.index(OUTPUT)][:-1].reshape(shape)
 
-    def _run_rows(
-        self,
-        stage: Stage,
-        whole: list[I16 | None],
-        gains: npt.NDArray[np.int32],
-        kernel: str,
-        sizes: tuple[int, int, int, int],
-        firsts: Iterator[int],
-    ) -> None:
-        """Run a stage on the rows that `firsts`, which other threads read as well, gives."""
-        rows, columns, share, band = sizes
+    def _run_rows(self, job: Job, firsts: Iterator[int]) -> None:
+        """Run shares of rows that begin at `firsts`, which other threads take from as well."""
+        band = min(job.share, max(1, BAND_PIXELS // (job.columns * job.stage.scale**2)))
         buffers = tuple(
-            _memory.array("band", i, band * columns * b.scale**2 * b.channels + 1)
-            if known is None
-            else known
-            for i, (b, known) in enumerate(zip(self.buffers, whole, strict=True))
+            job.whole[i]
+            if i in job.whole
+            else _memory.array("band", i, values_in(buffer, band, job.columns))
+            for i, buffer in enumerate(self.buffers)
         )
         for first in firsts:
-            last = min(first + share, rows)
+            last = min(first + job.share, job.rows)
             _engine.run(
-                kernel,
-                stage.layers,
+                job.kernel,
+                job.stage.layers,
                 self.shapes,
                 self.constants,
-                gains,
+                job.gains,
                 buffers,
-                rows,
-                columns,
+                job.rows,
+                job.columns,
                 first,
                 last,
                 band,
             )
 
-    def _whole_buffers(self, x: I16, rows: int, columns: int) -> list[I16 | None]:
-        """Return the buffers that hold all rows, flat, and None for those that hold a band."""
-        whole: list[I16 | None] = []
+    def _whole_buffers(self, x: I16, rows: int, columns: int) -> dict[int, I16]:
+        """Return the buffers that hold all rows, flat and by number, with the input in its place."""
+        whole = {}
         for i, (name, buffer) in enumerate(self.network.buffers.items()):
-            size = rows * columns * buffer.scale**2 * buffer.channels + 1
-            if name in self.local:
-                whole.append(None)
-            elif name == OUTPUT:
-                whole.append(np.empty(size, np.int16))
-            else:
-                whole.append(_memory.array("whole", i, size))
-            if name == INPUT:
-                np.clip(x, -LIMIT, LIMIT, out=whole[i][: x.size].reshape(x.shape))
+            size = values_in(buffer, rows, columns)
+            if name == OUTPUT:
+                whole[i] = np.empty(size, np.int16)
+            elif name not in self.local:
+                whole[i] = _memory.array("whole", i, size)
+        np.clip(x, -LIMIT, LIMIT, out=whole[self.names.index(INPUT)][: x.size].reshape(x.shape))
         return whole
+
+
+def values_in(buffer: Buffer, rows: int, columns: int) -> int:
+    """Return the size of a buffer. There is one more value, as inputs are read in pairs."""
+    return rows * columns * buffer.scale**2 * buffer.channels + 1
 
 
 class _Memory(threading.local):

@@ -199,10 +199,12 @@ def _check_shuffle(layer: Layer, source: Buffer, target: Buffer) -> None:
 def tensor_shapes(layer: Layer) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return the type and shape of each tensor of a layer. -1 stands for any number of knots."""
     outputs = layer.outputs
+    first: dict[str, tuple[str, tuple[int, ...]]]
     if layer.kind == "gain":
         first = {"gain": ("int32", (-1, outputs)), "bias": ("int32", (-1, outputs))}
     else:
-        shape = (outputs, layer.inputs) if layer.kind == "linear" else (outputs, 3, 3)
+        linear = layer.kind == "linear"
+        shape = (outputs, layer.inputs) if linear else (outputs, 3, 3)
         first = {"weight": ("int16", shape), "bias": ("int32", (outputs,))}
     return first | {"shift": ("uint8", (outputs,))}
 

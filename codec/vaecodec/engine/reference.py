@@ -1,4 +1,4 @@
-"""The engine in NumPy: the formulas of docs/FORMAT.md, for any platform and to judge the kernels by.
+"""The engine in NumPy: the formulas of docs/FORMAT.md, for any platform and to judge kernels.
 
 Activations are int64 here, except in the products of a linear layer. Those are float64, because
 NumPy multiplies float matrices faster. They are exact, since no sum reaches 2^53.
@@ -7,7 +7,7 @@ NumPy multiplies float matrices faster. They are exact, since no sum reaches 2^5
 import numpy as np
 import numpy.typing as npt
 
-from vaecodec.engine.network import INPUT, LIMIT, OUTPUT, Layer, Network, half
+from vaecodec.engine.network import INPUT, LIMIT, OUTPUT, Layer, Network, Tensor, half
 from vaecodec.engine.quality import Rows
 
 I64 = npt.NDArray[np.int64]
@@ -44,18 +44,18 @@ def rounded_sum(network: Network, layer: Layer, x: I64, rows: Rows) -> I64:
         total = x * gain
     else:
         weight = network.tensors[f"{layer.name}.weight"]
-        bias = network.tensors[f"{layer.name}.bias"]
+        bias = network.tensors[f"{layer.name}.bias"].astype(np.int64)
         total = linear(x, weight) if layer.kind == "linear" else depthwise(x, weight)
     shift = network.tensors[f"{layer.name}.shift"]
     return (total + bias + half(shift)) >> shift.astype(np.int64)
 
 
-def linear(x: I64, weight: npt.NDArray[np.int16]) -> I64:
+def linear(x: I64, weight: Tensor) -> I64:
     """Return sums (h, w, outputs) of x (h, w, inputs) and weights (outputs, inputs)."""
     return (x.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
 
 
-def depthwise(x: I64, weight: npt.NDArray[np.int16]) -> I64:
+def depthwise(x: I64, weight: Tensor) -> I64:
     """Return sums (h, w, channels) of the 3x3 cells around each one. Outside x there are zeros."""
     height, width, _ = x.shape
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
