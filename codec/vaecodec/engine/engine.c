@@ -5,7 +5,7 @@
  *
  *   1. data        what the caller passes: buffers, layers, packed weights
  *   2. kernels     linear and depthwise: portable C, then one section per instruction set
- *   3. layers      the loop over bands of rows and layers
+ *   3. layers      the loops over stages, bands of rows and layers; how threads share them
  *   4. Python      the module vaecodec.engine._engine; left out with -DVAECODEC_ENGINE_ONLY
  */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -583,13 +583,35 @@ static const Kernel *find_kernel(const char *name)
 
 /* ---- 3. layers ------------------------------------------------------------------------------ */
 
+enum { SPINS = 4000 };  /* how often a thread looks again before it lets others run */
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+__declspec(dllimport) int __stdcall SwitchToThread(void);
+INLINE int64_t fetch_add(int64_t *p) { return _InterlockedExchangeAdd64((volatile __int64 *)p, 1); }
+INLINE int64_t load(int64_t *p) { return _InterlockedExchangeAdd64((volatile __int64 *)p, 0); }
+INLINE void give_way(void) { SwitchToThread(); }
+#else
+INLINE int64_t fetch_add(int64_t *p) { return __atomic_fetch_add(p, 1, __ATOMIC_ACQ_REL); }
+INLINE int64_t load(int64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+#if defined(_WIN32)
+__declspec(dllimport) int __stdcall SwitchToThread(void);
+INLINE void give_way(void) { SwitchToThread(); }
+#elif defined(__unix__) || defined(__APPLE__)
+#include <sched.h>
+INLINE void give_way(void) { sched_yield(); }
+#else
+INLINE void give_way(void) {}  /* WebAssembly, with one thread */
+#endif
+#endif
+
 typedef struct {
     const Kernel *kernel;
     const Layer *layers;
     const Shape *shapes;
     int16_t *const *buffers;
     const char *constants, *gains;
-    ptrdiff_t layer_count, rows, columns;  /* of the network, at scale 1 */
+    ptrdiff_t rows, columns;  /* of the network, at scale 1 */
 } Run;
 
 /* Multiplies by the gain, adds the bias, rounds and saturates. */
@@ -670,12 +692,32 @@ static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t
     }
 }
 
-/* Runs the layers on rows first to last of the network, `band` rows at a time. */
-static void run_rows(const Run *run, ptrdiff_t first, ptrdiff_t last, ptrdiff_t band)
+/* Layers first to last, in which no row of the network depends on another. */
+typedef struct {
+    int64_t first, last, band;  /* band: how many rows go through all layers together */
+} Stage;
+
+static void run_stage(const Run *run, const Stage *stage, ptrdiff_t first, ptrdiff_t last)
 {
-    for (ptrdiff_t row = first; row < last; row += band) {
-        ptrdiff_t end = last - row < band ? last : row + band;
-        for (const Layer *l = run->layers; l < run->layers + run->layer_count; l++) run_layer(run, l, row, end);
+    for (ptrdiff_t row = first; row < last; row += stage->band) {
+        ptrdiff_t end = last - row < stage->band ? last : row + stage->band;
+        for (int64_t i = stage->first; i < stage->last; i++) run_layer(run, run->layers + i, row, end);
+    }
+}
+
+/* Runs what other threads, which call this with the same `progress`, leave to do. A share is some
+ * rows of a stage. progress[0] is the next share that nobody has taken, progress[1] the number of
+ * shares that are done. A share waits for all those of the stages before: then exactly these are
+ * done, since no later one has begun. A thread that comes late, or never, holds nobody up. */
+static void run_shares(const Run *run, const Stage *stages, ptrdiff_t stage_count, ptrdiff_t share, int64_t *progress)
+{
+    int64_t shares = (run->rows + share - 1) / share;
+    for (int64_t taken; (taken = fetch_add(progress)) < stage_count * shares; fetch_add(progress + 1)) {
+        int64_t stage = taken / shares;
+        ptrdiff_t first = (ptrdiff_t)(taken % shares) * share, end = run->rows;
+        for (int tries = 0; load(progress + 1) < stage * shares; tries++)
+            if (tries > SPINS) give_way();
+        run_stage(run, stages + stage, first, end - first < share ? end : first + share);
     }
 }
 
@@ -699,8 +741,11 @@ static PyObject *kernel_names(PyObject *self, PyObject *unused)
 }
 
 /* Whether every buffer is as large as its shape says. */
-static int buffers_fit(const Run *run, const Py_buffer *views, ptrdiff_t count, ptrdiff_t band)
+static int buffers_fit(const Run *run, const Stage *stages, ptrdiff_t stage_count, const Py_buffer *views,
+                       ptrdiff_t count)
 {
+    int64_t band = 1;
+    for (ptrdiff_t s = 0; s < stage_count; s++) band = stages[s].band > band ? stages[s].band : band;
     for (ptrdiff_t b = 0; b < count; b++) {
         const Shape *s = run->shapes + b;
         int64_t rows = s->local && band < run->rows ? band : run->rows;
@@ -712,38 +757,37 @@ static int buffers_fit(const Run *run, const Py_buffer *views, ptrdiff_t count, 
 
 static PyObject *run_network(PyObject *self, PyObject *args)
 {
+    enum { STAGES, LAYERS, SHAPES, CONSTANTS, GAINS, PROGRESS, GIVEN };
     const char *name;
-    Py_buffer layers, shapes, constants, gains;
-    PyObject *arrays;
-    Py_ssize_t rows, columns, first, last, band;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "sy*y*y*y*O!nnnnn", &name, &layers, &shapes, &constants, &gains, &PyTuple_Type, &arrays,
-                          &rows, &columns, &first, &last, &band))
-        return NULL;
-    Py_buffer views[MAX_BUFFERS];
+    Py_buffer given[GIVEN], views[MAX_BUFFERS];
     int16_t *buffers[MAX_BUFFERS];
-    Py_ssize_t count = PyTuple_Size(arrays), held = 0;
-    Run run = {find_kernel(name), layers.buf, shapes.buf, buffers, constants.buf, gains.buf,
-               layers.len / (Py_ssize_t)sizeof(Layer), rows, columns};
-    int sensible = run.kernel && count <= MAX_BUFFERS && shapes.len == count * (Py_ssize_t)sizeof(Shape)
-                   && 0 <= first && first <= last && last <= rows && band > 0;
+    PyObject *arrays;
+    Py_ssize_t rows, columns, share, held = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "sy*y*y*y*y*w*O!nnn", &name, given + STAGES, given + LAYERS, given + SHAPES,
+                          given + CONSTANTS, given + GAINS, given + PROGRESS, &PyTuple_Type, &arrays, &rows, &columns,
+                          &share))
+        return NULL;
+    const Stage *stages = given[STAGES].buf;
+    Py_ssize_t count = PyTuple_Size(arrays), stage_count = given[STAGES].len / (Py_ssize_t)sizeof(Stage);
+    Run run = {find_kernel(name), given[LAYERS].buf, given[SHAPES].buf, buffers, given[CONSTANTS].buf,
+               given[GAINS].buf, rows, columns};
+    int sensible = run.kernel && count <= MAX_BUFFERS && given[SHAPES].len == count * (Py_ssize_t)sizeof(Shape)
+                   && given[PROGRESS].len >= 2 * (Py_ssize_t)sizeof(int64_t) && rows > 0 && columns > 0 && share > 0;
     while (sensible && held < count
            && !PyObject_GetBuffer(PyTuple_GetItem(arrays, held), views + held, PyBUF_WRITABLE)) {
         buffers[held] = views[held].buf;
         held++;
     }
-    if (!sensible || (held == count && !buffers_fit(&run, views, count, band)))
+    if (!sensible || (held == count && !buffers_fit(&run, stages, stage_count, views, count)))
         PyErr_SetString(PyExc_ValueError, "the arguments do not fit together");
     if (!PyErr_Occurred()) {
         Py_BEGIN_ALLOW_THREADS
-        run_rows(&run, first, last, band);
+        run_shares(&run, stages, stage_count, share, given[PROGRESS].buf);
         Py_END_ALLOW_THREADS
     }
     while (held) PyBuffer_Release(views + --held);
-    PyBuffer_Release(&layers);
-    PyBuffer_Release(&shapes);
-    PyBuffer_Release(&constants);
-    PyBuffer_Release(&gains);
+    for (int i = 0; i < GIVEN; i++) PyBuffer_Release(given + i);
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
@@ -751,8 +795,8 @@ static PyObject *run_network(PyObject *self, PyObject *args)
 static PyMethodDef methods[] = {
     {"kernels", kernel_names, METH_NOARGS, "Return the names of the kernels that this processor can run, the best first."},
     {"run", run_network, METH_VARARGS,
-     "run(kernel, layers, shapes, constants, gains, buffers, rows, columns, first, last, band)\n\n"
-     "Run layers on rows `first` to `last`, `band` rows at a time, without the GIL."},
+     "run(kernel, stages, layers, shapes, constants, gains, progress, buffers, rows, columns, share)\n\n"
+     "Run the shares of the stages that no other call with this `progress` has taken, without the GIL."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,9 +1,6 @@
 """The engine in C: lays a network out for `_engine.run`, and shares its rows out over threads."""
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +28,7 @@ except ImportError:  # installed without a compiler
 
 PANEL = 16  # outputs whose weights lie side by side
 BAND_PIXELS = 192  # a band of rows has about so many pixels: its activations stay in the L2 cache
-CHUNKS_PER_THREAD = 2  # so that a thread that starts late does less
+SHARES_PER_THREAD = 2  # so that a thread that starts late does less
 
 I16 = npt.NDArray[np.int16]
 
@@ -39,42 +36,6 @@ I16 = npt.NDArray[np.int16]
 def kernels() -> tuple[str, ...]:
     """Return the names of the kernels that this processor can run, the best first."""
     return tuple(_engine.kernels()) if _engine else ()
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Layers in which no row of the network depends on another.
-
-    Attributes:
-        layers: Shape (layers, 12): the layers, as the C code reads them.
-        scale: The largest scale of a buffer that the layers write.
-    """
-
-    layers: npt.NDArray[np.int64]
-    scale: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all threads need to know to run a stage.
-
-    Attributes:
-        stage: The stage.
-        kernel: Name of the kernel.
-        gains: As `Program.gains` returns them.
-        whole: The buffers that hold all rows, flat and by number.
-        rows: Rows of the network, at scale 1.
-        columns: Columns of the network, at scale 1.
-        share: Number of rows that a thread takes at a time.
-    """
-
-    stage: Stage
-    kernel: str
-    gains: npt.NDArray[np.int32]
-    whole: dict[int, I16]
-    rows: int
-    columns: int
-    share: int
 
 
 def local_buffers(parts: list[tuple[Layer, ...]]) -> set[str]:
@@ -114,19 +75,18 @@ class Program:
                 self._gain_at[layer.name] = (
                     4 * 3 * sum(len(network.tensors[f"{name}.shift"]) for name in self._gain_at)
                 )
-        parts = stages(network)
-        self.stages = [self._stage(layers) for layers in parts]
+        self.layers = np.array([self._described(layer) for layer in network.layers], np.int64)
         self.constants = np.concatenate([*self._constants, np.zeros(64, np.uint8)])
+        parts = stages(network)
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        scales = [max(network.buffers[layer.target].scale for layer in part) for part in parts]
+        self.spans = list(zip([0, *ends[:-1]], ends, scales, strict=True))
         self.local = local_buffers(parts)
         self.buffers = tuple(network.buffers.values())
         self.shapes = np.array(
             [[b.channels, b.scale, name in self.local] for name, b in network.buffers.items()],
             np.int64,
         )
-
-    def _stage(self, layers: tuple[Layer, ...]) -> Stage:
-        scale = max(self.network.buffers[layer.target].scale for layer in layers)
-        return Stage(np.array([self._described(layer) for layer in layers], np.int64), scale)
 
     def _described(self, layer: Layer) -> list[int]:
         """Return a layer as the fields of the C code's struct."""
@@ -186,43 +146,48 @@ class Program:
         """Run the network. See `vaecodec.engine.Engine.run`."""
         scale = self.network.buffers[INPUT].scale
         rows, columns = x.shape[0] // scale, x.shape[1] // scale
-        share = -(-rows // (threads * CHUNKS_PER_THREAD)) if threads > 1 else rows
+        share = -(-rows // (threads * SHARES_PER_THREAD)) if threads > 1 else rows
+        stages = self._stages(columns, share)
         whole = self._whole_buffers(x, rows, columns)
-        for stage in self.stages:
-            job = Job(stage, kernel, gains, whole, rows, columns, share)
-            work = partial(self._run_rows, job, iter(range(0, rows, share)))
-            run_in_threads(work, min(threads, -(-rows // share)))
+        progress = np.zeros(2, np.int64)
+
+        def work() -> None:
+            band = int(stages[:, 2].max())
+            buffers = tuple(
+                whole[i]
+                if i in whole
+                else _memory.array("band", i, values_in(buffer, band, columns))
+                for i, buffer in enumerate(self.buffers)
+            )
+            _engine.run(
+                kernel,
+                stages,
+                self.layers,
+                self.shapes,
+                self.constants,
+                gains,
+                progress,
+                buffers,
+                rows,
+                columns,
+                share,
+            )
+
+        run_in_threads(work, min(threads, -(-rows // share)))
         output = self.network.buffers[OUTPUT]
         shape = rows * output.scale, columns * output.scale, output.channels
         return whole[self.names.index(OUTPUT)][:-1].reshape(shape)
 
-    def _run_rows(self, job: Job, firsts: Iterator[int]) -> None:
-        """Run shares of rows that begin at `firsts`, which other threads take from as well."""
-        band = min(job.share, max(1, BAND_PIXELS // (job.columns * job.stage.scale**2)))
-        buffers = tuple(
-            job.whole[i]
-            if i in job.whole
-            else _memory.array("band", i, values_in(buffer, band, job.columns))
-            for i, buffer in enumerate(self.buffers)
-        )
-        for first in firsts:
-            last = min(first + job.share, job.rows)
-            _engine.run(
-                job.kernel,
-                job.stage.layers,
-                self.shapes,
-                self.constants,
-                job.gains,
-                buffers,
-                job.rows,
-                job.columns,
-                first,
-                last,
-                band,
-            )
+    def _stages(self, columns: int, share: int) -> npt.NDArray[np.int64]:
+        """Return first layer, last layer and rows in a band of each stage, shape (stages, 3)."""
+        stages = []
+        for first, last, scale in self.spans:
+            band = min(share, max(1, BAND_PIXELS // (columns * scale**2)))
+            stages.append((first, last, band))
+        return np.array(stages, np.int64)
 
     def _whole_buffers(self, x: I16, rows: int, columns: int) -> dict[int, I16]:
-        """Return the buffers that hold all rows, flat and by number, with the input in its place."""
+        """Return the buffers that hold all rows, flat and by number, with the input filled in."""
         whole = {}
         for i, (name, buffer) in enumerate(self.network.buffers.items()):
             size = values_in(buffer, rows, columns)

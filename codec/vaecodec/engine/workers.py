@@ -10,7 +10,11 @@ _pool: ThreadPoolExecutor | None = None
 
 
 def run_in_threads(work: Callable[[], None], count: int) -> None:
-    """Call `work` in `count` threads at once, of which this one is the first, and wait for all."""
+    """Call `work` in this thread and in up to `count` - 1 others, and wait for all.
+
+    Other calls that have not begun when this thread's own ends are given up. So `work` has to be
+    a loop that takes what is left to do.
+    """
     global _pool
     if count == 1:
         work()
@@ -23,7 +27,8 @@ def run_in_threads(work: Callable[[], None], count: int) -> None:
         work()
     finally:
         for other in others:
-            other.result()
+            if not other.cancel():
+                other.result()
 
 
 def _forget_pool() -> None:
