@@ -15,7 +15,7 @@ import PIL
 from PIL import AvifImagePlugin, Image, features
 
 import vaecodec
-from vaecodec.coding.tile_pool import available_cores
+from vaecodec.engine.workers import available_cores
 from vaecodec.model import registry
 
 OURS = "vaecodec"

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import vaecodec
-from vaecodec.coding.tile_pool import available_cores
+from vaecodec.engine.workers import available_cores
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import images_in, make_folder
 from vaecodec_bench import metrics, results

@@ -12,7 +12,7 @@ DEFAULT_QUALITY = 50
 QUALITY_SPAN = 9900  # hundredths between quality 1 and quality 100
 MAX_THREADS = 1024
 
-Part = tuple[slice, slice, slice]  # of a latent array: channels, rows, columns
+Part = tuple[slice, slice, slice]  # of a latent array: rows, columns, channels
 
 
 def group_at(step: int, position: int) -> int:
@@ -24,14 +24,14 @@ def group_at(step: int, position: int) -> int:
 
 
 def step_parts(step: int, m: int) -> list[Part]:
-    """Return the parts of y (m, h, w) that a step codes, one for each position of a 2x2 cell."""
+    """Return the parts of y (h, w, m) that a step codes, one for each position of a 2x2 cell."""
     group_size = m // STEPS
     parts = []
     for position in range(POSITIONS):
         row, column = divmod(position, 2)
         first = group_at(step, position) * group_size
         channels = slice(first, first + group_size)
-        parts.append((channels, slice(row, None, 2), slice(column, None, 2)))
+        parts.append((slice(row, None, 2), slice(column, None, 2), channels))
     return parts
 
 

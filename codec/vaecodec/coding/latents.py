@@ -38,29 +38,29 @@ class Latents:
 
 @dataclass(frozen=True)
 class StepCells:
-    """The latents of y that one step codes, out of an array (m, 4h, 4w) with h, w cells of z.
+    """The latents of y that one step codes, out of an array (4h, 4w, m) with h, w cells of z.
 
-    A list of their values runs over the positions of the 2x2 cells, then the channels of the
-    group that is coded there, then the rows and the columns of cells. It leaves out what lies
-    beyond the tile.
+    An array of their values has the shape (2h, 2w, 4, m/4): row and column of the 2x2 cell,
+    position in the cell, channel of the group that is coded there. A list of their values runs in
+    the same order. It leaves out what lies beyond the tile.
     """
 
     step: int
-    inside: Bools | None  # (4, 1, 2h, 2w): which latents are coded; None if all are
+    inside: Bools | None  # (2h, 2w, 4, 1): which latents are coded; None if all are
 
     def take(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the values (n,) that are coded, out of (4, m/4, 2h, 2w)."""
+        """Return the values (n,) that are coded, out of (2h, 2w, 4, m/4)."""
         if self.inside is None:
             return values.reshape(-1)
         return values[np.broadcast_to(self.inside, values.shape)]
 
     def gather(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the values (n,) that are coded, out of (m, 4h, 4w)."""
-        parts = step_parts(self.step, len(y))
-        return self.take(np.stack([y[part] for part in parts]))
+        """Return the values (n,) that are coded, out of (4h, 4w, m)."""
+        parts = step_parts(self.step, y.shape[2])
+        return self.take(np.stack([y[part] for part in parts], 2))
 
     def spread(self, values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Return an array of `shape` (4, m/4, 2h, 2w) from values (n,), 0 elsewhere."""
+        """Return an array of `shape` (2h, 2w, 4, m/4) from values (n,), 0 elsewhere."""
         if self.inside is None:
             return values.reshape(shape)
         spread = np.zeros(shape, values.dtype)
@@ -68,13 +68,13 @@ class StepCells:
         return spread
 
     def put(self, values: npt.NDArray[Any], y: npt.NDArray[Any]) -> None:
-        """Write values (4, m/4, 2h, 2w) into y (m, 4h, 4w)."""
-        for position, part in enumerate(step_parts(self.step, len(y))):
-            y[part] = values[position]
+        """Write values (2h, 2w, 4, m/4) into y (4h, 4w, m)."""
+        for position, part in enumerate(step_parts(self.step, y.shape[2])):
+            y[part] = values[:, :, position]
 
 
 CodeStep = Callable[
-    [StepCells, F32, U8], Integers
+    [StepCells, I32, U8], Integers
 ]  # cells, means (n,), tables (n,) -> symbols (n,)
 
 
@@ -96,7 +96,7 @@ def decode_tile(
     zh, zw = _z_cells(size)
     z = sources[0].decode(nets.z_tables(quality), _z_index(nets, size)).reshape(-1, zh, zw)
 
-    def read_step(cells: StepCells, _: F32, index: U8) -> Integers:
+    def read_step(cells: StepCells, _: I32, index: U8) -> Integers:
         return sources[cells.step + 1].decode(nets.y_tables, index)
 
     return Latents(_code_y(nets, quality, size, z, read_step), z)
@@ -122,8 +122,10 @@ def encode_tile(
     z = np.clip(z, -MAX_SYMBOL, MAX_SYMBOL)
     sinks[0].encode(nets.z_tables(quality), _z_index(nets, size), z.reshape(-1))
 
-    def write_step(cells: StepCells, mean: F32, index: U8) -> Integers:
-        residual = cells.gather(y) - mean * np.float32(1 / Y_FRACTION)
+    by_cell = y.transpose(1, 2, 0)
+
+    def write_step(cells: StepCells, mean: I32, index: U8) -> Integers:
+        residual = cells.gather(by_cell) - mean * np.float32(1 / Y_FRACTION)
         symbols: I32 = np.clip(np.rint(residual).astype(np.int32), -MAX_SYMBOL, MAX_SYMBOL)
         sinks[cells.step + 1].encode(nets.y_tables, index, symbols)
         return symbols
@@ -134,27 +136,32 @@ def encode_tile(
 def _code_y(nets: Networks, quality: float, size: Size, z: I32, code_step: CodeStep) -> I32:
     """Code y in four steps, each with what the steps before it have made known."""
     zh, zw = _z_cells(size)
-    h = cell_count(size[0], CELL_Y)
-    w = cell_count(size[1], CELL_Y)
-    y = np.zeros((nets.m, 4 * zh, 4 * zw), np.float32)
-    p, mean, index = nets.hyper_synthesis(z, quality)
+    y = np.empty((4 * zh, 4 * zw, nets.m), np.int32)
+    state = nets.hyper_synthesis(z, quality)
+    known = state[..., -nets.m :]
     for cells in _steps(size):
-        if cells.step:
-            mean, index = nets.context(cells.step, p, y, quality)
+        mean, index = nets.context(cells.step, state, quality)
         symbols = code_step(cells, cells.take(mean), cells.take(index))
         # Beyond the tile, a latent is its mean.
-        value = mean + cells.spread(symbols.astype(np.float32) * Y_FRACTION, mean.shape)
+        value = mean + Y_FRACTION * cells.spread(symbols, mean.shape).astype(np.int32)
         cells.put(value, y)
-    return y[:, :h, :w].astype(np.int32)
+        cells.put(nets.y_input(cells.step, value), known)
+    return _cropped(y, size)
+
+
+def _cropped(y: npt.NDArray[Any], size: Size) -> npt.NDArray[Any]:
+    """Return the latents of a tile, (m, h, w), out of whole cells of z, (4h, 4w, m)."""
+    inside = y[: cell_count(size[0], CELL_Y), : cell_count(size[1], CELL_Y)]
+    return np.ascontiguousarray(inside.transpose(2, 0, 1))
 
 
 def spread_steps(values: Sequence[npt.NDArray[Any]], m: int, size: Size) -> npt.NDArray[Any]:
     """Return an array (m, h, w) on the grid of y from one list of values (n,) per step."""
     zh, zw = _z_cells(size)
-    grid = np.zeros((m, 4 * zh, 4 * zw), values[0].dtype)
+    grid = np.zeros((4 * zh, 4 * zw, m), values[0].dtype)
     for cells, step_values in zip(_steps(size), values, strict=True):
-        cells.put(cells.spread(step_values, (POSITIONS, m // STEPS, 2 * zh, 2 * zw)), grid)
-    return grid[:, : cell_count(size[0], CELL_Y), : cell_count(size[1], CELL_Y)]
+        cells.put(cells.spread(step_values, (2 * zh, 2 * zw, POSITIONS, m // STEPS)), grid)
+    return _cropped(grid, size)
 
 
 def min_bits(nets: Networks, quality: float, size: Size) -> float:
@@ -182,5 +189,5 @@ def _steps(size: Size) -> list[StepCells]:
         return [StepCells(step, None) for step in range(STEPS)]
     grid = np.zeros((4 * zh, 4 * zw), bool)
     grid[:h, :w] = True
-    inside = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(POSITIONS)])[:, None]
+    inside = np.stack([grid[i // 2 :: 2, i % 2 :: 2] for i in range(POSITIONS)], 2)[..., None]
     return [StepCells(step, inside) for step in range(STEPS)]

@@ -70,6 +70,6 @@ def _step_masks(shape: tuple[int, ...]) -> F32:
     """Return (4, m, h, w): 1 where each of the four steps codes, else 0."""
     masks = np.zeros((STEPS, *shape), np.float32)
     for step in range(STEPS):
-        for part in step_parts(step, shape[0]):
-            masks[step][part] = 1
+        for rows, columns, channels in step_parts(step, shape[0]):
+            masks[step][channels, rows, columns] = 1
     return masks

@@ -1,11 +1,11 @@
 """Networks, and the threads that work on several tiles at once."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from vaecodec.engine.workers import available_cores
 from vaecodec.model.networks import Networks
 from vaecodec.model.registry import load_model
 from vaecodec.spec import check_threads
@@ -13,13 +13,6 @@ from vaecodec.spec import check_threads
 T = TypeVar("T")
 R = TypeVar("R")
 MAX_TILES_AT_ONCE = 3  # each takes up to 130 MB
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class TilePool:

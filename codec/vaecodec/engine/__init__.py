@@ -84,6 +84,11 @@ class Engine:
             raise ParameterError(f"there is no engine {self.name}")
         self._program = native.Program(network) if self.name != NUMPY else None
 
+    @property
+    def inputs(self) -> int:
+        """The number of channels of the input."""
+        return self.network.buffers[INPUT].channels
+
     def run(self, x: npt.NDArray[np.int16], quality: float = 50.0) -> npt.NDArray[np.int16]:
         """Run the network.
 

@@ -9,6 +9,13 @@ from vaecodec.spec import MAX_THREADS
 _pool: ThreadPoolExecutor | None = None
 
 
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_in_threads(work: Callable[[], None], count: int) -> None:
     """Call `work` in this thread and in up to `count` - 1 others, and wait for all.
 

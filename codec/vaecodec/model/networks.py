@@ -1,8 +1,8 @@
-"""The networks of one model: ONNX graphs run by ONNX Runtime, and the integer tables beside them.
+"""The networks of one model, and the tables beside them.
 
-g_a, h_a and g_s are float networks. They only decide what is sent and how it looks. h_s and the
-context model are integer: their values are whole numbers below 2^24 held in float32, so every
-engine computes the same ones (docs/EXACTNESS.md).
+h_s and the context model are integer networks, which the engine runs with the same result on every
+machine (docs/EXACTNESS.md). g_a, h_a and g_s are float networks, which ONNX Runtime runs. They
+only decide what is sent and how it looks.
 """
 
 import hashlib
@@ -15,12 +15,25 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from vaecodec._arrays import F32, I32, U8
+from vaecodec._arrays import F32, I16, I32, U8
+from vaecodec.engine import Engine, load_network
+from vaecodec.engine.network import LIMIT, half
+from vaecodec.engine.quality import table_row
+from vaecodec.engine.workers import available_cores
 from vaecodec.entropy.tables import Tables
 from vaecodec.errors import ModelError
-from vaecodec.spec import QUALITY_SPAN, Y_FRACTION, Z_FRACTION, quality_position
+from vaecodec.spec import (
+    POSITIONS,
+    QUALITY_SPAN,
+    STEPS,
+    Y_FRACTION,
+    Z_FRACTION,
+    group_at,
+    quality_position,
+)
 
-GRAPHS = ("g_a", "g_s", "h_a", "h_s", "context_1", "context_2", "context_3")
+GRAPHS = ("g_a", "g_s", "h_a")  # float, ONNX
+NETWORKS = ("h_s", "context_0", "context_1", "context_2", "context_3")  # integer
 
 
 class Networks:
@@ -31,7 +44,7 @@ class Networks:
 
     Args:
         folder: The model folder.
-        threads: Threads of the inference engine. 0 is one per core.
+        threads: Threads that run one network. 0 is one per core.
 
     Raises:
         ModelError: The folder does not hold a model, or the model is damaged.
@@ -54,6 +67,7 @@ class Networks:
             raise ModelError(f"{folder}: not a model folder ({error})") from None
         self._z_tables: dict[int, Tables] = {}
         self._sessions: dict[str, Any] = {}
+        self._engines: dict[str, Engine] = {}
 
     def _load_tables(self) -> None:
         self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
@@ -66,6 +80,7 @@ class Networks:
             self.tables = {name: file[name] for name in file.files}
         self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
         self.m = self.tables["bias_scale"].shape[1]
+        self.y_shift = self.tables["y_shift"]
         self.channels_z = len(self.tables["z_median"])
 
     def z_tables(self, quality: float) -> Tables:
@@ -80,6 +95,15 @@ class Networks:
             frequency = np.split(self.tables["z_frequency"], ends[:-1])[band]
             self._z_tables[band] = Tables(half_width[band], frequency)
         return self._z_tables[band]
+
+    def engine(self, network: str) -> Engine:
+        """Return the engine of an integer network, one of `NETWORKS`."""
+        engine = self._engines.get(network)
+        if engine is None:
+            path = self.folder / f"{network}.npz"
+            engine = Engine(load_network(path), self.threads or available_cores())
+            self._engines[network] = engine
+        return engine
 
     def _session(self, graph: str) -> Any:
         session = self._sessions.get(graph)
@@ -111,23 +135,14 @@ class Networks:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{path}: cannot be run ({reason})") from None
 
-    def row(self, name: str, quality: float) -> npt.NDArray[Any]:
-        """Return a quality table's row at a quality, shape (1, C, 1, 1), float32.
-
-        Integer tables interpolate exactly.
-        """
+    def row(self, name: str, quality: float) -> F32:
+        """Return a float quality table's row at a quality, shape (1, C, 1, 1)."""
         table = self.tables[name]
         index, rest = quality_position(quality, len(table))
         lower = table[index]
         upper = table[min(index + 1, len(table) - 1)]
-        span = QUALITY_SPAN
-        if table.dtype.kind == "f":
-            row = (lower * ((span - rest) / span) + upper * (rest / span)).astype(np.float32)
-        else:
-            # The quotient is an integer one: a float division could round a tie differently.
-            total = lower.astype(np.int64) * (span - rest) + upper.astype(np.int64) * rest
-            row = ((total + span // 2) // span).astype(np.float32)
-        return cast(npt.NDArray[Any], row.reshape(1, -1, 1, 1))
+        row = lower * ((QUALITY_SPAN - rest) / QUALITY_SPAN) + upper * (rest / QUALITY_SPAN)
+        return cast(F32, row.astype(np.float32).reshape(1, -1, 1, 1))
 
     def gain_s(self, quality: float) -> F32:
         """Return the factors (1, m, 1, 1) that turn y in 1/64 into the input of g_s."""
@@ -165,44 +180,56 @@ class Networks:
         """Return the medians of z, shape (channels, 1, 1)."""
         return cast(F32, self.tables["z_median"].reshape(-1, 1, 1) / np.float32(Z_FRACTION))
 
-    def hyper_synthesis(self, z: I32, quality: float) -> tuple[F32, F32, U8]:
+    def hyper_synthesis(self, z: I32, quality: float) -> I16:
         """Run h_s on the symbols of z, shape (channels, h, w).
 
         Returns:
-            p, shape (1, P, 4h, 4w), and the means and table indices of step 0, both of shape
-            (4, m/4, 2h, 2w): position in the 2x2 cell, channel of the group that is coded
-            there, row of the cell, column of the cell. Means are in 1/64.
+            The state of the context model, shape (4h, 4w, P + m): p, then what is known of y,
+            which is nothing yet, as `y_input` returns it.
         """
         fixed_point = z * Z_FRACTION + self.tables["z_median"].reshape(-1, 1, 1)
-        feeds = {
-            "z": fixed_point.astype(np.float32)[None],
-            "bias_h": self.row("bias_h", quality),
-            "bias_scale": self.row("bias_scale", quality),
-        }
-        p, mean, log_scale = self._run("h_s", feeds)
-        return p, mean, self._table_index(log_scale)
+        x = np.clip(fixed_point, -LIMIT, LIMIT).astype(np.int16).transpose(1, 2, 0)
+        p = self.engine("h_s").run(x, quality)
+        height, width, channels = p.shape
+        state = np.zeros((height, width, channels + self.m), np.int16)
+        state[..., :channels] = p
+        return state
 
-    def context(self, step: int, p: F32, y: F32, quality: float) -> tuple[F32, U8]:
-        """Run the context model of step 1, 2 or 3.
+    def context(self, step: int, state: I16, quality: float) -> tuple[I32, U8]:
+        """Run the context model of step 0, 1, 2 or 3.
 
         Args:
             step: The context step.
-            p: As `hyper_synthesis` returns it.
-            y: Shape (m, 4h, 4w), in 1/64, 0 where not coded yet.
+            state: As `hyper_synthesis` returns it, with the latents of earlier steps filled in.
             quality: 1 to 100.
 
         Returns:
-            Means and table indices, in the shapes of `hyper_synthesis`.
+            Means in 1/64 and table indices, both of shape (2h, 2w, 4, m/4): row and column of
+            the 2x2 cell, position in the cell, channel of the group that is coded there.
         """
-        bias = self.row("bias_scale", quality)
-        mean, log_scale = self._run(f"context_{step}", {"p": p, "y": y[None], "bias_scale": bias})
-        return mean, self._table_index(log_scale)
+        engine = self.engine(f"context_{step}")
+        out = engine.run(state[..., : engine.inputs], quality)
+        parts = out.reshape(*out.shape[:2], POSITIONS, 2, self.m // STEPS)
+        mean = np.left_shift(parts[..., 0, :], self._groups(step, self.y_shift), dtype=np.int32)
+        bias = self._groups(step, table_row(self.tables["bias_scale"], quality))
+        log_scale = parts[..., 1, :] + (bias + 2048).astype(np.int32)
+        return mean, cast(U8, self.tables["scale_index"].take(log_scale, mode="clip"))
 
-    def _table_index(self, log_scale: F32) -> U8:
-        """Return the table index of each log-scale, an integer in -2048..2047."""
-        return cast(
-            U8, self.tables["scale_index"].take(log_scale.astype(np.int16) + np.int16(2048))
-        )
+    def y_input(self, step: int, y: I32) -> I16:
+        """Return latents of a step as the context model reads them.
+
+        Args:
+            step: The context step.
+            y: In 1/64, in the shape of the means of `context`.
+        """
+        shift = self._groups(step, self.y_shift).astype(np.int32)
+        rounded = (y + half(shift).astype(np.int32)) >> shift
+        return cast(I16, np.clip(rounded, -LIMIT, LIMIT).astype(np.int16))
+
+    def _groups(self, step: int, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return values (m,) of channels as (4, m/4): those of the group at each position."""
+        groups = [group_at(step, position) for position in range(POSITIONS)]
+        return values.reshape(STEPS, -1)[groups]
 
     def synthesise(self, y: F32, quality: float) -> F32:
         """Run g_s on y (m, h, w) in 1/64.
@@ -299,7 +326,8 @@ def content_id(folder: Path) -> str:
     The hash runs over the names and the SHA-256 hashes of its files, in order of name.
     """
     digest = hashlib.sha256()
-    for name in sorted([f"{graph}.onnx" for graph in GRAPHS] + ["tables.npz"]):
+    names = [f"{graph}.onnx" for graph in GRAPHS] + [f"{network}.npz" for network in NETWORKS]
+    for name in sorted([*names, "tables.npz"]):
         contents = (folder / name).read_bytes()
         digest.update(name.encode() + hashlib.sha256(contents).digest())
     return digest.hexdigest()[:8]
