@@ -39,3 +39,12 @@ def test_latents_without_constriction(path: Path, monkeypatch: pytest.MonkeyPatc
     # Models that are loaded already hold tables of constriction.
     monkeypatch.setattr(registry, "_open", registry._open.__wrapped__)
     assert latent_sums(path.read_bytes()) == json.loads(path.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_latents_in_numpy_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine in NumPy decodes the same, without any compiled code of this project."""
+    monkeypatch.setenv("VAECODEC_ENGINE", "numpy")
+    # Models that are loaded already hold other engines.
+    monkeypatch.setattr(registry, "_open", registry._open.__wrapped__)
+    assert latent_sums(path.read_bytes()) == json.loads(path.with_suffix(".json").read_text())

@@ -195,7 +195,9 @@ class Program:
                 whole[i] = np.empty(size, np.int16)
             elif name not in self.local:
                 whole[i] = _memory.array("whole", i, size)
-        np.clip(x, -LIMIT, LIMIT, out=whole[self.names.index(INPUT)][: x.size].reshape(x.shape))
+        values = whole[self.names.index(INPUT)][: x.size]
+        values.reshape(x.shape)[:] = x
+        np.clip(values, -LIMIT, LIMIT, out=values)
         return whole
 
 

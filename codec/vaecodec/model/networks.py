@@ -212,7 +212,7 @@ class Networks:
         parts = out.reshape(*out.shape[:2], POSITIONS, 2, self.m // STEPS)
         mean = np.left_shift(parts[..., 0, :], self._groups(step, self.y_shift), dtype=np.int32)
         bias = self._groups(step, table_row(self.tables["bias_scale"], quality))
-        log_scale = parts[..., 1, :] + (bias + 2048).astype(np.int32)
+        log_scale = np.add(parts[..., 1, :], bias + 2048, dtype=np.intp)
         return mean, cast(U8, self.tables["scale_index"].take(log_scale, mode="clip"))
 
     def y_input(self, step: int, y: I32) -> I16:
