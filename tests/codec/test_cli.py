@@ -14,6 +14,7 @@ from PIL import Image
 
 import vaecodec
 from helpers import psnr, refused, run, succeeded
+from vaecodec import engine
 
 
 def test_encode_writes_what_the_function_returns(folder: Path, photo_file: bytes) -> None:
@@ -103,13 +104,38 @@ def test_info_about_one_damaged_file_of_two(folder: Path, photo_file: bytes) -> 
     assert b"photo.vae: 237" in result.stdout
 
 
-def test_info_loads_no_network() -> None:
+@pytest.mark.parametrize(
+    ("argument", "expected"), [("nothing.vae", "[]"), ("--engine", "['numpy']")]
+)
+def test_info_loads_no_network(argument: str, expected: str) -> None:
     code = (
-        "import sys; sys.argv = ['vaecodec', 'info', 'nothing.vae']\nfrom vaecodec.cli.app import main\n"
-        "try: main()\nexcept SystemExit: print([m for m in ('torch', 'numpy', 'onnxruntime', 'PIL') if m in sys.modules])"
+        f"import atexit, sys; sys.argv = ['vaecodec', 'info', '{argument}']\n"
+        "names = ('torch', 'numpy', 'onnxruntime', 'PIL')\n"
+        "atexit.register(lambda: print([m for m in names if m in sys.modules]))\n"
+        "from vaecodec.cli.app import main; main()"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert child.stdout.strip() == "[]", child.stderr
+    assert child.stdout.splitlines()[-1] == expected, child.stderr
+
+
+@pytest.mark.parametrize("name", engine.available())
+def test_info_about_the_engine(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("VAECODEC_ENGINE", name)
+    fields = json.loads(run("info", "--engine", "--json").stdout)
+    assert fields == {"engine": name, "available": list(engine.available())}
+    words = run("info", "--engine").stdout.decode().replace(",", "").replace(")", "").split()
+    assert words[:2] == ["engine", name]
+    assert {*words} >= {*engine.available()}
+
+
+def test_info_about_an_unknown_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAECODEC_ENGINE", "abacus")
+    refused(run("info", "--engine"), "VAECODEC_ENGINE=abacus", "numpy")
+
+
+def test_info_about_the_engine_and_a_file(folder: Path) -> None:
+    lines = run("info", "--engine", "photo.vae", cwd=folder).stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["engine", "photo.vae:"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +154,7 @@ def test_info_loads_no_network() -> None:
         (("encode", "photo.png", "a.vae", "--bpp", "-1"), ("positive",)),
         (("encode", "-", "-o", "out"), ("standard input",)),
         (("decode", "photo.vae"), ("OUTPUT",)),
-        (("info",), ("Missing argument",)),
+        (("info",), ("files, or --engine",)),
         (("transmogrify",), ("transmogrify",)),
     ],
 )

@@ -1,4 +1,7 @@
-"""The `info` command. It must not load numpy or any other large package, so that it starts fast."""
+"""The `info` command.
+
+About files it must not load numpy or any other large package, so that it starts fast.
+"""
 
 from typing import Any
 
@@ -6,11 +9,11 @@ import typer
 
 from vaecodec.cli.errors import FILE_ERRORS, print_error
 from vaecodec.cli.files import open_input, print_json
-from vaecodec.cli.options import Json, VaeFiles
+from vaecodec.cli.options import EngineInfo, Json, VaeFiles
 from vaecodec.format.reader import Reader
 
 
-def info(files: VaeFiles, as_json: Json = False) -> None:
+def info(files: VaeFiles = None, engine: EngineInfo = False, as_json: Json = False) -> None:
     """Print the headers of .vae files and verify their checksums.
 
     No model is loaded.
@@ -18,9 +21,14 @@ def info(files: VaeFiles, as_json: Json = False) -> None:
     Examples:
         vaecodec info photo.vae
         vaecodec info --json photo.vae
+        vaecodec info --engine
     """
+    if not (files or engine):
+        raise typer.BadParameter("expected one or more files, or --engine")
+    if engine:
+        print_engine(as_json)
     failed = False
-    for name in files:
+    for name in files or ():
         try:
             fields = file_fields(name)
             if as_json:
@@ -32,6 +40,18 @@ def info(files: VaeFiles, as_json: Json = False) -> None:
             failed = True
     if failed:
         raise typer.Exit(1)
+
+
+def print_engine(as_json: bool) -> None:
+    """Print which engine runs the networks. Raises ParameterError if there is no such engine."""
+    from vaecodec.engine import available, chosen
+
+    name, names = chosen(), available()
+    if as_json:
+        print_json({"engine": name, "available": names})
+    else:
+        others = ", ".join(other for other in names if other != name)
+        print(f"engine {name}" + (f" (also available: {others})" if others else ""))
 
 
 def file_fields(name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ Paths = Annotated[
     ),
 ]
 VaeFiles = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         help="The .vae files. '-' is standard input.", metavar="FILE", show_default=False
     ),
@@ -72,6 +72,14 @@ MapsDir = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+EngineInfo = Annotated[
+    bool,
+    typer.Option(
+        "--engine",
+        help="Print which engine runs the networks, and which others this machine has. "
+        "$VAECODEC_ENGINE chooses one.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Version = Annotated[bool, typer.Option("--version", help="Print the version and exit.")]
 

@@ -61,7 +61,8 @@ def command_section(name: str, command: Any) -> str:
     params = parameters(command)
     arguments = [param for param in params if param.is_argument]
     options = [param for param in params if not param.is_argument]
-    usage = ["vaecodec", name, "[OPTIONS]", *(param.names for param in arguments)]
+    usage = ["vaecodec", name, "[OPTIONS]"]
+    usage += [param.names if param.required else f"[{param.names}]" for param in arguments]
     usage += [f"{param.names.split(', ')[-1]} {param.value}" for param in options if param.required]
     paragraphs = description(command)
     argument_rows = [(f"`{param.names}`", param.help) for param in arguments]
@@ -107,9 +108,10 @@ def parameters(command: Any) -> list[Parameter]:
 def parameter(name: str, default: Any, annotation: Any, info: Any) -> Parameter:
     """Return what a user needs to know of a parameter of type Annotated[annotation, info]."""
     is_argument = isinstance(info, ArgumentInfo)
-    # The type of a value: of list[T] and T | None, that is T.
+    # The type of a value: of list[T], T | None and list[T] | None, that is T.
     value_type = (*get_args(annotation), annotation)[0]
-    is_list = get_origin(annotation) is list
+    is_list = list in (get_origin(annotation), get_origin(value_type))
+    value_type = (*get_args(value_type), value_type)[0]
     if is_argument:
         names = (info.metavar or name.upper()) + ("..." if is_list else "")
     else:
