@@ -27,6 +27,7 @@ docs: $(TEST_READY)
 bench: $(TEST_READY)
 	$(BIN)/vaecodec-bench quality benchmarks/data/kodak -o report
 	$(BIN)/vaecodec-bench speed benchmarks/data/kodak -o report
+	$(BIN)/vaecodec-bench engine -o report
 	$(BIN)/vaecodec-bench docs report --checkout .
 
 cross: $(TEST_READY)

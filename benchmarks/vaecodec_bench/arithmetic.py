@@ -9,33 +9,42 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import vaecodec
+from vaecodec.engine import Network
+from vaecodec.engine.network import INPUT
 from vaecodec.model import networks, registry
 
 IMAGE_SIDE = 256  # pixels, of the picture whose multiplications are counted
-DECODER_GRAPHS = ("h_s", "context_1", "context_2", "context_3", "g_s")
+DECODER = (*networks.NETWORKS, "g_s")
 INPUT_SHAPES = {  # None: as the graph says
     "image": (IMAGE_SIDE, IMAGE_SIDE, 3),
     "y": (1, None, IMAGE_SIDE // 16, IMAGE_SIDE // 16),
-    "z": (1, None, IMAGE_SIDE // 64, IMAGE_SIDE // 64),
-    "p": (1, None, IMAGE_SIDE // 16, IMAGE_SIDE // 16),
 }
+INPUT_SIDES = {"h_s": 64}  # pixels of the picture per input of an integer network, or else 16
 PRODUCT_SIDE = 2048  # of the matrices whose product measures the peak
 
 
-def kmac_per_pixel(folder: Path) -> dict[str, float]:
-    """Return thousands of multiplications per pixel of each graph of a model folder.
+def kmac_per_pixel(nets: networks.Networks) -> dict[str, float]:
+    """Return thousands of multiplications per pixel of each network of a model.
 
-    Counted are convolutions and matrix products.
+    Counted are convolutions, linear layers and matrix products.
     """
-    pixels = IMAGE_SIDE**2
     counts = {}
     for graph in networks.GRAPHS:
-        counts[graph] = _count_multiplications(folder / f"{graph}.onnx") / pixels / 1e3
+        count = _count_multiplications(nets.folder / f"{graph}.onnx")
+        counts[graph] = count / IMAGE_SIDE**2 / 1e3
+    for name in networks.NETWORKS:
+        network = nets.engine(name).network
+        counts[name] = network.macs_per_cell / cell_side(name, network) ** 2 / 1e3
     return counts
+
+
+def cell_side(name: str, network: Network) -> int:
+    """Return how many pixels of the picture a cell of a network's coarsest buffer is wide."""
+    return INPUT_SIDES.get(name, 16) * network.buffers[INPUT].scale
 
 
 def _count_multiplications(path: Path) -> int:
@@ -98,7 +107,7 @@ def peak_share(
 ) -> dict[str, Any]:
     """Compare the decoder's multiplications per second with those of a plain matrix product.
 
-    The product of float32 matrices runs in the same inference engine, in turn with the decoder.
+    The product of two float32 matrices runs in the same inference engine, in turn with the decoder.
 
     Args:
         image: An RGB picture.
@@ -107,19 +116,22 @@ def peak_share(
         rounds: Number of rounds.
 
     Returns:
-        `kmac_per_pixel` by graph, and `share`: the quartiles of the share that is reached, 0 to 1,
-        of all of decoding ("decode") and of the synthesis network alone ("g_s").
+        `kmac_per_pixel` by network, and `share`: the quartiles of the share that is reached,
+        0 to 1, of all of decoding ("decode") and of the synthesis network alone ("g_s").
     """
     nets = registry.load_model(model, threads)
-    per_pixel = kmac_per_pixel(nets.folder)
+    per_pixel = kmac_per_pixel(nets)
     data = vaecodec.encode(image, 50, model=model, threads=threads)
     rows = -(-image.height // 64) * 4
     columns = -(-image.width // 64) * 4
     y = np.zeros((nets.m, rows, columns), np.float32)
     pixels = rows * columns * 256
-    decoder_macs = 1e3 * pixels * sum(per_pixel[graph] for graph in DECODER_GRAPHS)
+    decoder_macs = 1e3 * pixels * sum(per_pixel[name] for name in DECODER)
     work: dict[str, tuple[Callable[[], object], float]] = {
-        "peak": (_matrix_product(PRODUCT_SIDE, threads), PRODUCT_SIDE**3),
+        "peak": (
+            matrix_product(PRODUCT_SIDE, PRODUCT_SIDE, PRODUCT_SIDE, threads),
+            PRODUCT_SIDE**3,
+        ),
         "decode": (lambda: vaecodec.decode(data, model=model, threads=threads), decoder_macs),
         "g_s": (lambda: nets.synthesise(y, 50), 1e3 * pixels * per_pixel["g_s"]),
     }
@@ -137,17 +149,33 @@ def peak_share(
     return {"kmac_per_pixel": per_pixel, "share": share}
 
 
-def _matrix_product(size: int, threads: int) -> Callable[[], object]:
-    """Return a function that multiplies two square float32 matrices in ONNX Runtime."""
+def matrix_product(
+    rows: int, inputs: int, outputs: int, threads: int, count: int = 1
+) -> Callable[[], object]:
+    """Return a function that multiplies a float32 matrix with `count` others in ONNX Runtime.
 
-    def matrix(name: str) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, size])
+    The others are constants, as the weights of a network are.
 
-    node = helper.make_node("MatMul", ["a", "b"], ["c"])
-    graph = helper.make_graph([node], "product", [matrix("a"), matrix("b")], [matrix("c")])
+    Args:
+        rows: Rows of the first matrix.
+        inputs: Its columns, and the rows of the others.
+        outputs: Columns of the others.
+        threads: 0 for one per core.
+        count: Number of other matrices.
+    """
+    rng = np.random.default_rng(0)
+    names = [f"y{number}" for number in range(count)]
+    nodes, weights, results = [], [], []
+    for name in names:
+        weight = rng.standard_normal((inputs, outputs), np.float32)
+        nodes.append(helper.make_node("MatMul", ["x", f"{name}.weight"], [name]))
+        weights.append(numpy_helper.from_array(weight, f"{name}.weight"))
+        results.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, outputs]))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, inputs])
+    graph = helper.make_graph(nodes, "product", [x], results, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = _session(model, options)
-    inputs = {name: np.ones((size, size), np.float32) for name in "ab"}
-    return lambda: session.run(None, inputs)
+    feeds = {"x": rng.standard_normal((rows, inputs), np.float32)}
+    return lambda: session.run(None, feeds)

@@ -13,6 +13,7 @@ import typer
 
 from vaecodec.cli.errors import run_command
 from vaecodec.errors import VaecodecError
+from vaecodec.spec import MAX_THREADS
 
 app = typer.Typer(
     add_completion=False,
@@ -112,6 +113,33 @@ def speed(
     with explain_missing_package("bench"):
         from vaecodec_bench.report.build import report_speed
     _finish_report(output, report_speed(folder, output, model, threads))
+
+
+@app.command()
+def engine(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output-dir",
+            help="Write engine.json into this folder.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
+    model: Model = None,
+    threads: Annotated[
+        int, typer.Option(min=1, max=MAX_THREADS, help="Number of threads to compare with one.")
+    ] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 20,
+) -> None:
+    """Measure the integer engine with each kernel that this processor has.
+
+    Example: vaecodec-bench engine -o report/
+    """
+    with explain_missing_package("engine"):
+        from vaecodec_bench.engine import report_engine
+    report_engine(output, model, threads, rounds)
 
 
 def _finish_report(output: Path, succeeded: bool) -> None:

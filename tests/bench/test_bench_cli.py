@@ -29,17 +29,25 @@ def test_failures_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_wrong_usage_exits_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    for arguments in (("nonsense",), ("quality",), ("quality", ".", "--jobs", "-1")):
+    jobs, threads = ("quality", ".", "--jobs", "-1"), ("engine", "--threads", "0")
+    for arguments in (("nonsense",), ("quality",), jobs, threads):
         assert run(monkeypatch, *arguments) == 2
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("vaecodec_bench.report")]:
-        monkeypatch.delitem(sys.modules, name)
+    parts = ("report", "engine", "arithmetic")
+    for name in [*sys.modules]:
+        if name.startswith(tuple(f"vaecodec_bench.{part}" for part in parts)):
+            monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for command, words in (("quality", "bench"), ("plot", "plot")):
-        assert run(monkeypatch, command, str(tmp_path)) == (
-            f"vaecodec-bench: {words} needs the package matplotlib: pip install 'vaecodec[bench]'"
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    for arguments, words, package in (
+        (("quality", str(tmp_path)), "bench", "matplotlib"),
+        (("plot", str(tmp_path)), "plot", "matplotlib"),
+        (("engine",), "engine", "onnx"),
+    ):
+        assert run(monkeypatch, *arguments) == (
+            f"vaecodec-bench: {words} needs the package {package}: pip install 'vaecodec[bench]'"
         )
 
 

@@ -53,10 +53,11 @@ def test_multiplications_are_those_of_the_layers(tmp_path: Path) -> None:
 
 
 def test_multiplications_of_the_shipped_model() -> None:
-    count = arithmetic.kmac_per_pixel(registry.load_model().folder)
-    assert set(count) == set(networks.GRAPHS) and all(value > 0 for value in count.values())
+    count = arithmetic.kmac_per_pixel(registry.load_model())
+    assert set(count) == {*networks.GRAPHS, *networks.NETWORKS}
+    assert all(value > 0 for value in count.values())
     assert count["g_s"] > count["h_s"] > count["h_a"] / 4
-    assert count["context_1"] == count["context_2"] == count["context_3"]
+    assert count["context_0"] < count["context_1"] == count["context_2"] == count["context_3"]
 
 
 def test_the_share_of_the_peak() -> None:
