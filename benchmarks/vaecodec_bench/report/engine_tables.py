@@ -37,8 +37,8 @@ def _layers(results: dict[str, Any]) -> EngineTable:
         cells = [_speed(speeds[engine], speeds.get(PEER)) for engine in engines]
         rows.append([name, size, *cells, _speed(speeds.get(PEER), None)])
     text = (
-        "Single layers on one thread, in GMAC/s: thousand millions of multiplications, each with "
-        "an addition, per second. Linear layers are named by their channels. In brackets: the "
+        "Single layers on one thread, in GMAC/s: billions of multiply-accumulate operations per "
+        "second. Linear layers are named by their channels. In brackets: the "
         f"multiple of the speed of {PEER}'s float32 product of the same size, in the same run."
     )
     return EngineTable(text, ["layer", "at", *engines, PEER], rows)
