@@ -19,7 +19,6 @@ from vaecodec_train.options import (
     CropsOption,
     DataOption,
     OutputOption,
-    QatOption,
 )
 from vaecodec_train.tutorial.commands import app as tutorial
 
@@ -200,18 +199,15 @@ def export(
         Path, typer.Option("-o", "--output-dir", help="Folder in which to create the model folder.")
     ] = Path("models"),
     crops: CropsOption = 800,
-    qat_iterations: QatOption = 200,
 ) -> None:
-    """Write a model folder for the vaecodec command: ONNX graphs, integer tables and a manifest.
+    """Write a model folder for the vaecodec command: networks, tables and a manifest.
 
     Example: vaecodec-train export runs/1 -o models/
     """
-    print(export_checkpoint(checkpoint, data, output, crops, qat_iterations))
+    print(export_checkpoint(checkpoint, data, output, crops))
 
 
-def export_checkpoint(
-    checkpoint: Path, data: list[Path] | None, output: Path, crops: int, qat_iterations: int
-) -> Path:
+def export_checkpoint(checkpoint: Path, data: list[Path] | None, output: Path, crops: int) -> Path:
     """Export a checkpoint. Returns the model folder, a new folder in `output`."""
     from vaecodec_train.export.model_folder import export as write_model
     from vaecodec_train.export.model_folder import load_crops
@@ -219,7 +215,7 @@ def export_checkpoint(
 
     autoencoder, figures = load_autoencoder(checkpoint)
     pictures = load_crops(calibration_folders(checkpoint, data), crops)
-    return write_model(autoencoder, pictures, output, figures, qat_iterations)
+    return write_model(autoencoder, pictures, output, figures)
 
 
 def calibration_folders(checkpoint: Path, data: list[Path] | None) -> list[Path]:
@@ -245,7 +241,6 @@ def evaluate(
     ] = None,
     data: CalibrationOption = None,
     crops: CropsOption = 800,
-    qat_iterations: QatOption = 200,
 ) -> None:
     """Compare the bits that a checkpoint estimates with real files, for ten qualities.
 
@@ -255,7 +250,7 @@ def evaluate(
 
     with tempfile.TemporaryDirectory() as scratch:
         if model is None:
-            model = str(export_checkpoint(checkpoint, data, Path(scratch), crops, qat_iterations))
+            model = str(export_checkpoint(checkpoint, data, Path(scratch), crops))
         compare(checkpoint, images, model)
 
 

@@ -32,7 +32,7 @@ CalibrationOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--data",
-        help="Folder of images for quantizing and for fitting probability tables. "
+        help="Folder of images for calibration and for fitting probability tables. "
         "Never use the test images.",
         show_default="the folders that the run was trained on",
     ),
@@ -40,14 +40,6 @@ CalibrationOption = Annotated[
 CropsOption = Annotated[
     int,
     typer.Option(
-        "--crops", min=8, help="Number of 256 x 256 crops for quantizing and fitting tables."
-    ),
-]
-QatOption = Annotated[
-    int,
-    typer.Option(
-        "--aware",
-        min=0,
-        help="Iterations of quantization-aware training of the entropy networks.",
+        "--crops", min=8, help="Number of 256 x 256 crops for calibration and fitting tables."
     ),
 ]

@@ -1,4 +1,4 @@
-"""Write a model folder: ONNX graphs, tables and a manifest (docs/FORMAT.md, "The model")."""
+"""Write a model folder: networks, tables and a manifest (docs/FORMAT.md, "The model")."""
 
 import dataclasses
 import json
@@ -15,27 +15,27 @@ from torch import Tensor
 
 from vaecodec._arrays import F64, I32, Integers
 from vaecodec.coding.latents import encode_tile
+from vaecodec.engine import save_network
 from vaecodec.entropy.tables import Tables
 from vaecodec.errors import VaecodecError
 from vaecodec.image.files import images_in
 from vaecodec.model import networks
 from vaecodec.spec import FREQUENCY_BITS, SEGMENTS
-from vaecodec_train.export.integer import (
+from vaecodec_train.export.entropy import (
     LOG_SCALE_SPACING,
     Y_TABLES,
-    IntegerModel,
+    EntropyModel,
+    entropy_model,
     gaussian_table,
-    plan,
-    quantize,
 )
 from vaecodec_train.export.onnx_graphs import all_graphs
 from vaecodec_train.export.onnx_refine import gradient_graph
-from vaecodec_train.export.qat import train_entropy
 from vaecodec_train.model.autoencoder import LOG_SCALE_MIN, Autoencoder
 
 PATCH = 256
 PRIOR_WEIGHT = 100.0  # number of observed symbols that the parametric table counts for
 BANDS = 8  # equal ranges of quality, each with its own tables of z
+CALIBRATION_CROPS = 64
 PASSES = 2  # number of qualities at which each crop is coded to fit the tables
 
 Pixels = npt.NDArray[np.uint8]
@@ -169,7 +169,7 @@ def linear_synthesis(autoencoder: Autoencoder, crops: list[Pixels]) -> npt.NDArr
 def write_tables(
     folder: Path,
     autoencoder: Autoencoder,
-    integers: IntegerModel,
+    entropy: EntropyModel,
     y: list[F64],
     z: list[F64],
     preview: npt.NDArray[np.float16],
@@ -183,10 +183,10 @@ def write_tables(
     }
     np.savez(
         folder / "tables.npz",
-        z_median=integers.z_median,
-        bias_h=integers.bias_h,
-        bias_scale=integers.bias_scale,
-        scale_index=integers.scale_index,
+        z_median=entropy.z_median,
+        bias_scale=entropy.bias_scale,
+        scale_index=entropy.scale_index,
+        y_shift=entropy.y_shift,
         y_half_width=np.array([len(t) // 2 for t in y], np.uint16),
         y_frequency=flat(y),
         z_half_width=np.array([len(t) // 2 for t in z], np.uint16).reshape(BANDS, -1),
@@ -208,53 +208,37 @@ def write_manifest(folder: Path, autoencoder: Autoencoder, figures: dict[str, ob
     return model_id
 
 
-def shuffled(crops: list[Pixels], size: int = 8, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches of random crops at random qualities."""
-    rng = np.random.default_rng(seed)
-    while True:
-        part = [crops[i] for i in rng.integers(0, len(crops), size)]
-        yield (
-            torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).float() / 255,
-            torch.from_numpy(rng.random(size, np.float32)),
-        )
-
-
 def export(
     autoencoder: Autoencoder,
     crops: list[Pixels],
     out: Path,
     figures: dict[str, object],
-    qat_iterations: int = 0,
 ) -> Path:
     """Export an autoencoder. Returns the new folder, `out`/<model id>.
 
-    crops: for quantizing and for refitting the probability tables.
-    qat_iterations: iterations of quantization-aware training in between, which change
-    `autoencoder`.
+    crops: for calibration and for refitting the probability tables.
     """
     if len(crops) < 8:
         raise VaecodecError(
             f"calibration needs at least 8 images of {PATCH} x {PATCH} pixels, not {len(crops)}"
         )
     out.mkdir(parents=True, exist_ok=True)
-    scales = plan(autoencoder, batches(crops[:64]))
-    if qat_iterations:
-        train_entropy(autoencoder, scales, shuffled(crops), qat_iterations)
-    integers = quantize(autoencoder, scales)
+    entropy = entropy_model(autoencoder, batches(crops[:CALIBRATION_CROPS]))
     y = [
         gaussian_table(float(np.exp(LOG_SCALE_MIN + i * LOG_SCALE_SPACING)))
         for i in range(Y_TABLES)
     ]
     z = z_prior(autoencoder) * BANDS
-    with tempfile.TemporaryDirectory(dir=out) as name:
-        folder = Path(name) / "model"  # with ordinary permissions, unlike the temporary folder
+    with tempfile.TemporaryDirectory(dir=out) as scratch:
+        folder = Path(scratch) / "model"  # with ordinary permissions, unlike the temporary folder
         folder.mkdir()
-        for file, data in (
-            all_graphs(autoencoder, integers) | {"refine.onnx": gradient_graph(autoencoder)}
-        ).items():
+        graphs = all_graphs(autoencoder) | {"refine.onnx": gradient_graph(autoencoder)}
+        for file, data in graphs.items():
             (folder / file).write_bytes(data)
+        for name, network in entropy.networks.items():
+            save_network(network, folder / f"{name}.npz")
         preview = linear_synthesis(autoencoder, crops[:200])
-        write_tables(folder, autoencoder, integers, y, z, preview)
+        write_tables(folder, autoencoder, entropy, y, z, preview)
         write_manifest(folder, autoencoder, {})
         nets = networks.Networks(folder)
         counter = Counter()
@@ -272,7 +256,7 @@ def export(
         ]
         # Residuals are symmetric: counting both signs together halves the noise of the tables.
         counts_y = [(n + n[::-1]) / 2 for n in counter.counts[nets.y_tables]]
-        write_tables(folder, autoencoder, integers, refit(y, counts_y), refit(z, counts_z), preview)
+        write_tables(folder, autoencoder, entropy, refit(y, counts_y), refit(z, counts_z), preview)
         target = out / write_manifest(folder, autoencoder, figures)
         if target.exists():
             shutil.rmtree(target)

@@ -1,4 +1,4 @@
-"""Write the networks as ONNX graphs, with float16 weights or (integer networks) int16 weights."""
+"""Write the float networks as ONNX graphs, with float16 weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from vaecodec.spec import STEPS, group_at
-from vaecodec_train.export.integer import LIMIT, IntegerConv, IntegerModel
 from vaecodec_train.model.autoencoder import Analysis, Autoencoder, Synthesis
 from vaecodec_train.model.blocks import GATED_LIMIT, PlainBlock
 
 Array = npt.NDArray[Any]
-MEAN_LIMIT = 2**20
 COLOR_LAST = (
     np.arange(192).reshape(3, 64).T.reshape(-1)
 )  # torch's pixel_shuffle orders (colour, row, column)
@@ -89,40 +86,6 @@ class Graph:
         if scale != 1:
             weight = self.op("Mul", weight, self.const(np.float32(scale)))  # type: ignore[arg-type]
         return self.conv(x, weight, self.const(bias), conv.groups if conv.groups > 1 else 0)
-
-    def integer_conv(
-        self, x: str, name: str, conv: IntegerConv, rows: Array | None = None, groups: int = 1
-    ) -> str:
-        """Return the exact sum of a layer divided by 2^shift, not yet rounded.
-
-        The weights are divided instead of the sum, which is exact as well.
-        """
-        stored = {"weight": conv.weight, "bias": conv.bias, "shift": conv.shift}
-        names = {}
-        for part, value in stored.items():
-            tensor = f"{name}.{part}"
-            if tensor not in self.weights:
-                self.const(value, tensor)
-            if rows is not None:
-                tensor = self.op("Gather", tensor, self.const(rows.astype(np.int64)), axis=0)
-            names[part] = self.op("Cast", tensor, to=TensorProto.FLOAT)
-        unit = self.op("Pow", self.const(np.float32(0.5)), names["shift"])  # type: ignore[arg-type]
-        bias = self.op("Mul", names["bias"], unit)
-        weight = self.op("Mul", names["weight"], self.op("Reshape", unit, self.ints(-1, 1, 1, 1)))
-        if conv.weight.shape[2] == 3:
-            return self.conv(x, weight, bias, conv.weight.shape[0])
-        return self.op("Conv", x, weight, bias, kernel_shape=[1, 1], group=groups)
-
-    def integer_layer(
-        self, x: str, name: str, conv: IntegerConv, relu: bool = False, add_to: str | None = None
-    ) -> str:
-        """clamp(round(conv(x)) + add_to). Without add_to, `relu` makes the lower bound 0."""
-        out = self.integer_conv(x, name, conv)
-        if (
-            add_to is None
-        ):  # clamping first gives the same integers, and the engine fuses it into the convolution
-            return self.op("Round", self.clip(out, 0 if relu else -LIMIT, LIMIT))
-        return self.clip(self.op("Add", self.op("Round", out), add_to), -LIMIT, LIMIT)
 
     def silu(self, x: str) -> str:
         return self.op("Mul", x, self.op("Sigmoid", x))
@@ -283,90 +246,10 @@ def hyper_analysis(h_a: nn.Sequential) -> bytes:
     return g.finish()
 
 
-def integer_block(g: Graph, x: str, name: str, convs: dict[str, IntegerConv]) -> str:
-    inner = g.integer_layer(x, f"{name}.mix_in", convs[f"{name}.mix_in"], relu=True)
-    inner = g.integer_layer(inner, f"{name}.spatial", convs[f"{name}.spatial"])
-    x = g.integer_layer(inner, f"{name}.mix_out", convs[f"{name}.mix_out"], add_to=x)
-    inner = g.integer_layer(x, f"{name}.expand", convs[f"{name}.expand"], relu=True)
-    return g.integer_layer(inner, f"{name}.project", convs[f"{name}.project"], add_to=x)
-
-
-def head(g: Graph, x: str, name: str, step: int, model: IntegerModel) -> None:
-    """Add the outputs mean and log_scale (4, m/4, h/2, w/2) of the latents that `step` codes."""
-    m = model.bias_scale.shape[1]
-    group = m // STEPS
-    bias = g.input("bias_scale", TensorProto.FLOAT, [1, m, 1, 1])
-    groups = [group_at(step, position) for position in range(STEPS)]
-    rows = np.concatenate(
-        [np.arange(group) + first * group + part for first in groups for part in (0, m)]
-    )
-    cells = g.op(
-        "SpaceToDepth", x, blocksize=2
-    )  # the four positions of each 2x2 cell, one after the other
-    both = g.op("Round", g.integer_conv(cells, name, model.convs[name], rows, STEPS))
-    both = g.op(
-        "Reshape",
-        both,
-        g.op("Concat", g.ints(STEPS, 2 * group), g.op("Shape", both, start=2), axis=0),
-    )
-    mean, log_scale = (
-        g.op("Slice", both, g.ints(start), g.ints(start + group), g.ints(1)) for start in (0, group)
-    )
-    bias = g.op(
-        "Gather", g.op("Reshape", bias, g.ints(STEPS, group, 1, 1)), g.ints(*groups), axis=0
-    )
-    g.output(g.clip(mean, -MEAN_LIMIT, MEAN_LIMIT), "mean", TensorProto.FLOAT, 4)
-    g.output(g.clip(g.op("Add", log_scale, bias), -2048, 2047), "log_scale", TensorProto.FLOAT, 4)
-
-
-def hyper_synthesis(model: IntegerModel, z: int, p: int) -> bytes:
-    """h_s.onnx.
-
-    Inputs: z (1, channels, h, w) in 1/16, bias_h, bias_scale.
-    Outputs: p (1, P, 4h, 4w); mean and log_scale of step 0.
-    """
-    g, convs = Graph("h_s"), model.convs
-    x = g.input("z", TensorProto.FLOAT, [1, z, "h", "w"])
-    bias = g.input("bias_h", TensorProto.FLOAT, [1, p, 1, 1])
-    x = g.shuffle(g.integer_layer(g.clip(x, -LIMIT, LIMIT), "h_s.0.conv", convs["h_s.0.conv"]))
-    x = integer_block(g, x, "h_s.1", convs)
-    x = g.shuffle(g.integer_layer(x, "h_s.2.conv", convs["h_s.2.conv"]))
-    x = integer_block(g, x, "h_s.3", convs)
-    x = g.clip(g.op("Add", x, bias), -LIMIT, LIMIT)
-    g.output(x, "p", TensorProto.FLOAT, 4)
-    head(g, x, "prior_head", 0, model)
-    return g.finish()
-
-
-def context(model: IntegerModel, step: int, m: int, p: int, blocks: int) -> bytes:
-    """context_N.onnx of step N = 1, 2, 3.
-
-    Inputs: p, y (1, m, h, w) in 1/64, bias_scale.
-    Outputs: mean and log_scale of that step.
-    """
-    g, convs, s = Graph(f"context_{step}"), model.convs, step - 1
-    x = g.input("p", TensorProto.FLOAT, [1, p, "h", "w"])
-    y = g.input("y", TensorProto.FLOAT, [1, m, "h", "w"])
-    shift = g.op("Cast", g.const(model.y_shift[s], f"y_shift.{s}"), to=TensorProto.FLOAT)
-    unit = g.op("Reshape", g.op("Pow", g.const(np.float32(0.5)), shift), g.ints(1, -1, 1, 1))  # type: ignore[arg-type]
-    y = g.clip(g.op("Round", g.op("Mul", y, unit)), -LIMIT, LIMIT)
-    seen = g.integer_layer(y, f"context_in.{s}", convs[f"context_in.{s}"])
-    x = g.integer_layer(g.op("Concat", x, seen, axis=1), f"context.{s}.0", convs[f"context.{s}.0"])
-    for b in range(1, blocks + 1):
-        x = integer_block(g, x, f"context.{s}.{b}", convs)
-    head(g, x, f"context.{s}.{blocks + 1}", step, model)
-    return g.finish()
-
-
-def all_graphs(autoencoder: Autoencoder, integers: IntegerModel) -> dict[str, bytes]:
+def all_graphs(autoencoder: Autoencoder) -> dict[str, bytes]:
     """Return the ONNX files of a model folder except refine.onnx, by name."""
-    c = autoencoder.config
-    graphs = {
-        "g_a": analysis(autoencoder.g_a),
-        "g_s": synthesis(autoencoder.g_s),
-        "h_a": hyper_analysis(autoencoder.h_a),
-        "h_s": hyper_synthesis(integers, c.z, c.p),
+    return {
+        "g_a.onnx": analysis(autoencoder.g_a),
+        "g_s.onnx": synthesis(autoencoder.g_s),
+        "h_a.onnx": hyper_analysis(autoencoder.h_a),
     }
-    for step in range(1, STEPS):
-        graphs[f"context_{step}"] = context(integers, step, c.m, c.p, c.context_blocks)
-    return {f"{name}.onnx": data for name, data in graphs.items()}
