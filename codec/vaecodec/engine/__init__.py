@@ -68,7 +68,7 @@ class Engine:
 
     Args:
         network: The network.
-        threads: Number of threads to share the rows out over.
+        threads: Number of threads among which the rows are divided.
         name: One of `available()`. None is `chosen()`.
 
     Raises:
@@ -94,8 +94,8 @@ class Engine:
 
         Args:
             x: The input, int16, shape (h, w, channels). h and w are multiples of the input's
-                scale. Values beyond ±16383 are replaced by these limits.
-            quality: 1 to 100. It matters to gain layers only.
+                scale. Values beyond ±16383 are clamped.
+            quality: 1 to 100. Only gain layers use it.
 
         Returns:
             The output, int16, shape (h, w, channels) with h and w in proportion to its scale.

@@ -1,7 +1,7 @@
 /* The integer engine: runs a network's layers on int16 activations (docs/FORMAT.md, "The integer networks").
  *
  * Every sum fits in int32, whatever the input, because `vaecodec.engine.network` refuses networks
- * for which that is not certain. Sums of integers are exact in any order, so all kernels agree.
+ * for which it cannot prove that. Sums of integers are exact in any order, so all kernels agree.
  *
  *   1. data        what the caller passes: buffers, layers, packed weights
  *   2. kernels     linear and depthwise: portable C, then one section per instruction set
@@ -9,7 +9,7 @@
  *   4. Python      the module vaecodec.engine._engine; left out with -DVAECODEC_ENGINE_ONLY
  */
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-tree-coalesce-vars")  /* GCC 12 would copy each sum of a tile twice a round */
+#pragma GCC optimize("no-tree-coalesce-vars")  /* else GCC 12 copies every sum of a tile twice per iteration */
 #endif
 
 #include <stddef.h>
@@ -31,13 +31,13 @@ _Static_assert((-3 >> 1) == -2, "shifts of negative numbers must be arithmetic")
 /* ---- 1. data -------------------------------------------------------------------------------- */
 
 enum { LIMIT = 16383 };  /* activations lie within +-LIMIT */
-enum { PANEL = 16 };     /* outputs whose weights lie side by side */
+enum { PANEL = 16 };     /* outputs whose weights are stored together */
 enum { MAX_BUFFERS = 32 };
 enum { LINEAR, DEPTHWISE, GAIN, SHUFFLE, UNSHUFFLE };
 enum { ADD = 1, RELU = 2 };
 
-/* An array of int16 (rows, columns, channels), with room for one value behind its end. A band of
- * `n` rows of the network is a band of n * scale rows of the buffer. A local buffer holds one band. */
+/* An array of int16 (rows, columns, channels), followed by room for one more value. `n` rows of the
+ * network are n * scale rows of the buffer. A local buffer holds one band of rows. */
 typedef struct {
     int64_t channels, scale, local;
 } Shape;
@@ -48,13 +48,13 @@ typedef struct {
     int64_t target, target_channel;
     int64_t inputs, outputs;         /* channels */
     int64_t factor;                  /* of shuffle and unshuffle */
-    int64_t weight, bias, shift;     /* byte offsets in the constants; for a gain in the gains */
+    int64_t weight, bias, shift;     /* byte offsets in the constants, or for a gain in the gains */
 } Layer;
 
-/* What a kernel needs of a linear or depthwise layer. `bias` includes 2^(shift - 1). The three
+/* What a kernel needs to know about a linear or depthwise layer. `bias` includes 2^(shift - 1). The three
  * arrays are padded with zeros to whole panels of outputs.
  *   linear     weight[outputs / 16][inputs / 2][16][2], so that a vector holds pairs of inputs
- *   depthwise  weight[10][outputs], tap after tap and row after row; the tenth is 0 */
+ *   depthwise  weight[10][outputs], tap by tap, in row-major order; the tenth tap is 0 */
 typedef struct {
     const int16_t *weight;
     const int32_t *bias, *shift;
@@ -64,7 +64,7 @@ typedef struct {
 } Weights;
 
 typedef void Linear(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels);
-/* x: the rows above, at and below. step: how far the next pixel of each is, 0 for a row of zeros. */
+/* x: the rows above, at and below the output. step: from a pixel to the next in each, 0 for a row of zeros. */
 typedef void Depthwise(const Weights *l, const int16_t *const x[3], const ptrdiff_t step[3], int16_t *y,
                        ptrdiff_t pixels);
 
@@ -109,7 +109,7 @@ static void linear_portable(const Weights *l, const int16_t *x, int16_t *y, ptrd
     }
 }
 
-/* The nine inputs of an output, row after row, and the zeros that the tenth weight meets. */
+/* Sets the nine inputs of an output, in row-major order, and zeros for the tenth weight. */
 INLINE void taps(const int16_t *tap[10], const int16_t *const x[3], const ptrdiff_t step[3], ptrdiff_t p,
                  ptrdiff_t pixels, ptrdiff_t channel)
 {
@@ -142,19 +142,19 @@ static void depthwise_portable(const Weights *l, const int16_t *const x[3], cons
 }
 
 /* The kernels of an instruction set ISA. The section before each use defines, with VECTORS int32
- * vectors (ISA_v32) for a panel of 16 outputs and CHANNELS channels in an int16 vector (ISA_v16):
+ * vectors (ISA_v32) for a panel of 16 outputs, and CHANNELS channels in an int16 vector (ISA_v16):
  *
- *   ISA_pair(x)                 the inputs x[0] and x[1], for all lanes (ISA_p)
+ *   ISA_pair(x)                 the inputs x[0] and x[1], in all lanes (ISA_p)
  *   ISA_weights(p)              the weights of an int32 vector of outputs for a pair of inputs (ISA_w)
- *   ISA_dot(sum, w, pair)       sum plus their products
+ *   ISA_dot(sum, w, pair)       sum plus the products of both inputs
  *   ISA_load32(p)               loads an int32 vector
  *   ISA_panel(sum, shift, low, add, y)     finishes a panel of sums and writes 16 outputs
  *   ISA_load16(p)               loads an int16 vector
- *   ISA_taps(sum, x0, x1, w0, w1)          adds x0 * w0 + x1 * w1, of any order of channels, to sum[2]
+ *   ISA_taps(sum, x0, x1, w0, w1)          adds x0 * w0 + x1 * w1 to sum[2], in the order below
  *   ISA_channels(sum, shift, low, y)       finishes CHANNELS sums and writes them
  *
- * LANES: ISA_taps orders channels as 4 of every 8 in sum[0] and the other 4 in sum[1], in each of
- * so many groups of 8. ROWS pixels and PANELS panels are summed at once. */
+ * Of every 8 consecutive channels, ISA_taps adds the first 4 to sum[0] and the last 4 to sum[1].
+ * A tile, which is summed at once, has ROWS pixels and PANELS panels. */
 #define KERNELS(ISA, ATTRIBUTES, VECTORS, CHANNELS, ROWS, PANELS)                                              \
     ATTRIBUTES INLINE void ISA##_tile(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t o,             \
                                       const int rows, const int panels)                                        \
@@ -318,7 +318,7 @@ AVX2 INLINE void avx2_store(__m256i v, int low, int add, int16_t *y)
     _mm256_storeu_si256((void *)y, v);
 }
 
-/* Packs two vectors of sums, within each half of 128 bits. */
+/* Shifts two vectors of sums and packs them, within each 128-bit half. */
 AVX2 INLINE __m256i avx2_packed(const avx2_v32 *sum, const int32_t *shift)
 {
     return _mm256_packs_epi32(_mm256_srav_epi32(sum[0], avx2_load32(shift)),
@@ -413,7 +413,7 @@ static uint64_t enabled_state(void)
 
 enum { HAS_AVX2 = 1, HAS_AVXVNNI = 2, HAS_VNNI = 4 };
 
-/* What the processor has and the operating system saves. */
+/* Returns what the processor has, if the operating system saves its registers. */
 static int read_features(void)
 {
     unsigned r[4], most;
@@ -436,7 +436,7 @@ static int read_features(void)
 
 static int features(void)
 {
-    static volatile int found = -1;  /* threads that race here write the same */
+    static volatile int found = -1;  /* racing threads write the same value */
     if (found < 0) found = read_features();
     return found;
 }
@@ -448,7 +448,7 @@ static int features(void) { return 0; }
 
 typedef int16x8_t neon_v16;
 typedef int32x4_t neon_v32;
-typedef int16x4x2_t neon_w, neon_p;  /* .val[0] is of the first input of the pair */
+typedef int16x4x2_t neon_w, neon_p;  /* .val[0] belongs to the first input of the pair */
 
 INLINE neon_v16 neon_load16(const int16_t *p) { return vld1q_s16(p); }
 INLINE neon_v32 neon_load32(const int32_t *p) { return vld1q_s32(p); }
@@ -556,7 +556,7 @@ typedef struct {
     int needs;  /* features */
 } Kernel;
 
-/* The best first. */
+/* Best first. */
 static const Kernel kernels[] = {
 #if defined(__x86_64__) || defined(_M_X64)
     {"vnni", linear_vnni, depthwise_vnni, HAS_VNNI},
@@ -572,7 +572,7 @@ static const Kernel kernels[] = {
 };
 enum { KERNEL_COUNT = sizeof kernels / sizeof *kernels };
 
-/* The kernel of this name, or the best one if it is empty. NULL if this processor has none such. */
+/* Returns the kernel of this name, or the best one if the name is empty. NULL if it cannot run here. */
 static const Kernel *find_kernel(const char *name)
 {
     int found = features();
@@ -583,7 +583,7 @@ static const Kernel *find_kernel(const char *name)
 
 /* ---- 3. layers ------------------------------------------------------------------------------ */
 
-enum { SPINS = 4000 };  /* how often a thread looks again before it lets others run */
+enum { SPINS = 4000 };  /* how often a waiting thread polls before it yields */
 
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -625,7 +625,7 @@ static void gain(const Layer *l, const char *gains, const int16_t *x, ptrdiff_t 
             y[c] = finished(x[c] * by[c] + bias[c], shift[c], low, l->flags & ADD, y[c]);
 }
 
-/* Copies between rows of `columns` wide pixels and `factor` times as many rows of narrow ones. */
+/* Copies between `rows` x `columns` wide pixels and the narrow ones, `factor` times as many in rows and columns. */
 static void reshuffle(const Layer *l, const int16_t *x, ptrdiff_t source_pitch, int16_t *y, ptrdiff_t target_pitch,
                       ptrdiff_t rows, ptrdiff_t columns)
 {
@@ -645,7 +645,7 @@ static void reshuffle(const Layer *l, const int16_t *x, ptrdiff_t source_pitch, 
                 }
 }
 
-/* Runs a layer on rows first to last of the network, which is a band. */
+/* Runs a layer on a band: rows `first` to `last` - 1 of the network. */
 static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t last)
 {
     const Shape *from = run->shapes + l->source, *to = run->shapes + l->target;
@@ -692,9 +692,9 @@ static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t
     }
 }
 
-/* Layers first to last, in which no row of the network depends on another. */
+/* Layers `first` to `last` - 1, within which the rows of the network are independent. */
 typedef struct {
-    int64_t first, last, band;  /* band: how many rows go through all layers together */
+    int64_t first, last, band;  /* band: how many rows pass through all layers together */
 } Stage;
 
 static void run_stage(const Run *run, const Stage *stage, ptrdiff_t first, ptrdiff_t last)
@@ -705,10 +705,10 @@ static void run_stage(const Run *run, const Stage *stage, ptrdiff_t first, ptrdi
     }
 }
 
-/* Runs what other threads, which call this with the same `progress`, leave to do. A share is some
- * rows of a stage. progress[0] is the next share that nobody has taken, progress[1] the number of
- * shares that are done. A share waits for all those of the stages before: then exactly these are
- * done, since no later one has begun. A thread that comes late, or never, holds nobody up. */
+/* Takes and runs shares until none is left. All threads call this with the same `progress`. A share
+ * is a range of rows of one stage. progress[0] is the next share to take, progress[1] the number of
+ * finished ones. A share waits until those of all earlier stages are finished. Its own stage cannot
+ * have begun before, so it is enough to count. Nobody waits for a thread that has taken no share. */
 static void run_shares(const Run *run, const Stage *stages, ptrdiff_t stage_count, ptrdiff_t share, int64_t *progress)
 {
     int64_t shares = (run->rows + share - 1) / share;
@@ -740,7 +740,7 @@ static PyObject *kernel_names(PyObject *self, PyObject *unused)
     return names;
 }
 
-/* Whether every buffer is as large as its shape says. */
+/* Returns whether every buffer is as large as its shape says. */
 static int buffers_fit(const Run *run, const Stage *stages, ptrdiff_t stage_count, const Py_buffer *views,
                        ptrdiff_t count)
 {

@@ -1,4 +1,4 @@
-"""The engine in C: lays a network out for `_engine.run`, and shares its rows out over threads."""
+"""The engine in C: packs a network for `_engine.run`, and divides its rows among threads."""
 
 import threading
 from typing import Any
@@ -26,8 +26,8 @@ try:
 except ImportError:  # installed without a compiler
     _engine = None  # type: ignore[assignment]
 
-PANEL = 16  # outputs whose weights lie side by side
-BAND_PIXELS = 192  # a band of rows has about so many pixels: its activations stay in the L2 cache
+PANEL = 16  # outputs whose weights are stored together
+BAND_PIXELS = 192  # of a band of rows, about. Its activations stay in the L2 cache
 SHARES_PER_THREAD = 2  # so that a thread that starts late does less
 
 I16 = npt.NDArray[np.int16]
@@ -39,7 +39,7 @@ def kernels() -> tuple[str, ...]:
 
 
 def local_buffers(parts: list[tuple[Layer, ...]]) -> set[str]:
-    """Return the buffers of which a thread needs only a band, since one stage alone uses them."""
+    """Return the buffers that only one stage uses, of which a thread needs no more than a band."""
     used = [{name for layer in part for name in (layer.source, layer.target)} for part in parts]
     names = set().union(*used)
     shared = {layer.source for part in parts for layer in part if layer.kind == "depthwise"}
@@ -62,7 +62,7 @@ def pack_depthwise(weight: Tensor) -> Tensor:
 
 
 class Program:
-    """A network as the C code runs it. `run` may be called from several threads at once."""
+    """A network packed for the C code. `run` may be called from several threads at once."""
 
     def __init__(self, network: Network):
         self.network = network
@@ -89,7 +89,7 @@ class Program:
         )
 
     def _described(self, layer: Layer) -> list[int]:
-        """Return a layer as the fields of the C code's struct."""
+        """Return the fields of a layer's struct in the C code."""
         weight, bias, shift = 0, 0, 0
         if layer.kind == "gain":
             weight = self._gain_at[layer.name]
@@ -112,7 +112,7 @@ class Program:
         ]
 
     def _store(self, layer: Layer) -> tuple[int, int, int]:
-        """Store the constants of a linear or depthwise layer. Returns their offsets in bytes."""
+        """Store the constants of a linear or depthwise layer and return their byte offsets."""
         weight, bias, shift = (
             self.network.tensors[f"{layer.name}.{part}"] for part in ("weight", "bias", "shift")
         )
@@ -126,7 +126,7 @@ class Program:
         return offsets
 
     def _append(self, values: npt.NDArray[Any]) -> int:
-        """Append values to the constants at a multiple of 64 bytes. Returns where they begin."""
+        """Append values to the constants, aligned to 64 bytes, and return their byte offset."""
         data = np.frombuffer(values.tobytes(), np.uint8)
         begin = self._size
         self._constants.append(np.pad(data, (0, -len(data) % 64)))
@@ -202,18 +202,18 @@ class Program:
 
 
 def values_in(buffer: Buffer, rows: int, columns: int) -> int:
-    """Return the size of a buffer. There is one more value, as inputs are read in pairs."""
+    """Return the size of a buffer, plus one value because inputs are read in pairs."""
     return rows * columns * buffer.scale**2 * buffer.channels + 1
 
 
 class _Memory(threading.local):
-    """Arrays of this thread that are allocated once and used by every run."""
+    """Arrays that each thread allocates once and reuses in every run."""
 
     def __init__(self) -> None:
         self.arrays: dict[tuple[str, int], I16] = {}
 
     def array(self, kind: str, number: int, size: int) -> I16:
-        """Return an array of at least `size` values. Its contents are of no meaning."""
+        """Return an array of at least `size` values. Its contents are undefined."""
         found = self.arrays.get((kind, number))
         if found is None or len(found) < size:
             found = self.arrays[kind, number] = np.empty(size, np.int16)

@@ -101,11 +101,10 @@ class Network:
 
 
 def stages(network: Network) -> list[tuple[Layer, ...]]:
-    """Split the layers into stages, in which no row of the network depends on another.
+    """Split the layers into stages within which the rows of the network are independent.
 
-    So the rows of a stage can be shared out over threads, and only the stages have to run one
-    after the other. A depthwise layer reads neighbouring rows. Its source is written in an
-    earlier stage, and not changed in its own.
+    Threads can divide the rows of a stage among them, and wait for each other only between
+    stages. A depthwise layer reads neighbouring rows, so no layer of its stage writes its source.
     """
     found: list[list[Layer]] = [[]]
     written: set[str] = set()
@@ -233,7 +232,7 @@ def _check_tensors(network: Network, layer: Layer) -> None:
 
 
 def half(shift: Tensor) -> npt.NDArray[np.int64]:
-    """Return 2^(shift - 1), what a rounding shift adds, or 0 for a shift of 0."""
+    """Return what is added before a rounding shift: 2^(shift - 1), or 0 for a shift of 0."""
     one: npt.NDArray[np.int64] = np.left_shift(np.int64(1), shift.astype(np.int64)) >> 1
     return one
 

@@ -15,7 +15,7 @@ def table_row(table: npt.NDArray[np.integer], quality: float) -> I64:  # type: i
     index, rest = quality_position(quality, len(table))
     lower = table[index].astype(np.int64)
     upper = table[min(index + 1, len(table) - 1)].astype(np.int64)
-    # The quotient is an integer one: a float division could round a tie differently.
+    # Integer division, because a float division could round a tie differently.
     row: I64 = (lower * (QUALITY_SPAN - rest) + upper * rest + QUALITY_SPAN // 2) // QUALITY_SPAN
     return row
 

@@ -1,4 +1,4 @@
-"""The engine in NumPy: the formulas of docs/FORMAT.md, for any platform and to judge kernels.
+"""The engine in NumPy: the formulas of docs/FORMAT.md. The kernels are tested against it.
 
 Activations are int64 here, except in the products of a linear layer. Those are float64, because
 NumPy multiplies float matrices faster. They are exact, since no sum reaches 2^53.
@@ -51,12 +51,12 @@ def rounded_sum(network: Network, layer: Layer, x: I64, rows: Rows) -> I64:
 
 
 def linear(x: I64, weight: Tensor) -> I64:
-    """Return sums (h, w, outputs) of x (h, w, inputs) and weights (outputs, inputs)."""
+    """Return the sums (h, w, outputs) of x (h, w, inputs) times weights (outputs, inputs)."""
     return (x.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
 
 
 def depthwise(x: I64, weight: Tensor) -> I64:
-    """Return sums (h, w, channels) of the 3x3 cells around each one. Outside x there are zeros."""
+    """Return the sums (h, w, channels) over neighbourhoods of 3x3. x is 0 beyond its edges."""
     height, width, _ = x.shape
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     total = np.zeros_like(x)

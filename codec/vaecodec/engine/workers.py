@@ -19,15 +19,15 @@ def available_cores() -> int:
 def run_in_threads(work: Callable[[], None], count: int) -> None:
     """Call `work` in this thread and in up to `count` - 1 others, and wait for all.
 
-    Other calls that have not begun when this thread's own ends are given up. So `work` has to be
-    a loop that takes what is left to do.
+    Calls that have not started when this thread's call returns are cancelled. So `work` must be a
+    loop that takes whatever is left to do.
     """
     global _pool
     if count == 1:
         work()
         return
     if _pool is None:
-        # It starts a thread only when none is idle.
+        # The pool starts a thread only when none is idle.
         _pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="vaecodec-engine")
     others = [_pool.submit(work) for _ in range(count - 1)]
     try:
