@@ -78,13 +78,16 @@ class Builder:
         self.linear(f"{stream}_wide", stream, f"{name}.project", add=True)
 
 
-def random_stream(seed: int, channels: int, blocks: int) -> Network:
-    """Return blocks on one stream between two linear layers and a gain. All is at scale 1."""
+def random_stream(seed: int, channels: int, blocks: int, mix_buffers: int = 2) -> Network:
+    """Return blocks on one stream between two linear layers and a gain. All is at scale 1.
+
+    With one `mix_buffers`, all blocks use the same, so a block cannot begin before the last one has ended.
+    """
     rng = np.random.default_rng(seed)
     b = Builder(rng, input=channels + 1, x=channels, output=channels)
     b.linear("input", "x", "first")
     for i in range(blocks):
-        b.block("x", f"block.{i}", i)
+        b.block("x", f"block.{i}", i % mix_buffers)
     b.gain("x", "x", "gain")
     b.linear("x", "output", "last")
     return b.network()
@@ -104,6 +107,21 @@ def random_synthesis(seed: int, inputs: int, channels: int) -> Network:
     b.shuffle("shuffle", "c", "d")
     b.block("d", "h_s.3", 0)
     b.gain("d", "output", "bias_h", one=True)
+    return b.network()
+
+
+def random_patches(seed: int, channels: int) -> Network:
+    """Return a block on patches of 8x8 cells, and back to cells, like g_a and g_s."""
+    b = Builder(
+        np.random.default_rng(seed),
+        **{"input": (channels, 8), "patches": 64 * channels, "x": 11},
+        **{"back": 64 * channels, "output": (channels, 8)},
+    )
+    b.shuffle("unshuffle", "input", "patches", 8)
+    b.linear("patches", "x", "g_a.0")
+    b.block("x", "g_a.1", 0)
+    b.linear("x", "back", "g_s.0")
+    b.shuffle("shuffle", "back", "output", 8)
     return b.network()
 
 
