@@ -1,4 +1,4 @@
-"""Random integer networks built like the real ones, and a model folder of them."""
+"""A small valid network, random ones built like the real ones, and a model folder of them."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,30 @@ from vaecodec.model.networks import GRAPHS, content_id
 from vaecodec.spec import POSITIONS
 
 KNOTS = 3
+
+VALID_LAYERS = (
+    Layer("linear", "input", "x", 3, 4, "a"),
+    Layer("depthwise", "x", "y", 4, 4, "b"),
+    Layer("linear", "y", "x", 4, 4, "c", add=True),
+    Layer("gain", "x", "x", 4, 4, "g"),
+    Layer("shuffle", "x", "output", 4, 1, factor=2),
+)
+
+
+def valid_network() -> Network:
+    """Return a small valid network with every kind of layer but one."""
+    buffers = {"input": Buffer(3), "x": Buffer(4), "y": Buffer(4), "output": Buffer(1, 2)}
+    tensors: dict[str, Any] = {
+        "a.weight": np.ones((4, 3), np.int16),
+        "b.weight": np.ones((4, 3, 3), np.int16),
+        "c.weight": np.ones((4, 4), np.int16),
+        "g.gain": np.ones((2, 4), np.int32),
+        "g.bias": np.ones((2, 4), np.int32),
+    }
+    for name in "abcg":
+        tensors.setdefault(f"{name}.bias", np.zeros(4, np.int32))
+        tensors[f"{name}.shift"] = np.zeros(4, np.uint8)
+    return Network(buffers, VALID_LAYERS, tensors)
 
 
 class Builder:
