@@ -1,10 +1,12 @@
-"""h_s and the context model in int64 numpy, torch float64 and torch float32, from docs/FORMAT.md.
+"""h_s and the context model in int64 NumPy and in float64 PyTorch, from docs/FORMAT.md.
 
 Each can stand in for `vaecodec.model.networks.Networks` in `vaecodec.coding.latents.decode_tile`.
-They share no arithmetic with it.
+They read the model folder by themselves and share no arithmetic with the engine.
 """
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,181 +14,202 @@ from typing import Any
 import numpy as np
 
 GROUP_AT = [[step ^ x for x in (0, 2, 3, 1)] for step in range(4)]
+LIMIT = 16383
 
 
 class IntegerNetworks:
-    """The algorithm; a backend below gives `conv` its arithmetic. Activations are (C, h, w) arrays of whole numbers."""
+    """The algorithm; a backend below computes the sums. Activations are int64, (h, w, channels)."""
 
     def __init__(self, nets: Any):
-        import onnx  # the codec's other tests run without it
+        self.y_tables, self.z_tables = nets.y_tables, nets.z_tables
+        self.tables = arrays(Path(nets.folder) / "tables.npz")
+        self.y_shift = self.tables["y_shift"]
+        self.m, self.channels_z = len(self.y_shift), len(self.tables["z_median"])
+        names = ("h_s", "context_0", "context_1", "context_2", "context_3")
+        self.networks = {name: arrays(Path(nets.folder) / f"{name}.npz") for name in names}
 
-        self.y_tables, self.z_tables, self.tables = nets.y_tables, nets.z_tables, nets.tables
-        self.m, self.channels_z = nets.m, nets.channels_z
-        self.weights: dict[str, np.ndarray] = {}
-        for name in ("h_s", "context_1", "context_2", "context_3"):
-            for tensor in onnx.load(Path(nets.folder) / f"{name}.onnx").graph.initializer:
-                self.weights[tensor.name] = onnx.numpy_helper.to_array(tensor)
-
-    def conv(
-        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray
-    ) -> np.ndarray:
-        """round_half_even((weight * x + bias) / 2^shift) as int64, 1x1 or depthwise 3x3 with a border of zeros."""
+    def sums(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """weight * x + bias: 1x1 for weights (outputs, inputs), else depthwise 3x3 with a border of zeros."""
         raise NotImplementedError
 
-    def layer(self, x: np.ndarray, name: str, low: int = -2047, high: int = 2047) -> np.ndarray:
-        out = self.conv(
-            x, *(self.weights[f"{name}.{part}"] for part in ("weight", "bias", "shift"))
-        )
-        return np.clip(out, low, high)
+    def run(self, name: str, x: np.ndarray, quality: float) -> np.ndarray:
+        tensors = self.networks[name]
+        description = json.loads(bytes(tensors["network"]))
+        scale = description["buffers"]["input"][1]
+        h, w = x.shape[0] // scale, x.shape[1] // scale
+        buffers = {
+            buffer: np.zeros((h * scale, w * scale, channels), np.int64)
+            for buffer, (channels, scale) in description["buffers"].items()
+        }
+        buffers["input"][:] = clamp(x)
+        for layer in description["layers"]:
+            begin, to = layer.get("source_channel", 0), layer.get("target_channel", 0)
+            source = buffers[layer["source"]][:, :, begin : begin + layer["inputs"]].copy()
+            target = buffers[layer["target"]][:, :, to : to + layer["outputs"]]
+            if layer["kind"].endswith("shuffle"):
+                shuffle(layer, source, target)
+                continue
+            part = {
+                key: tensors[f"{layer['name']}.{key}"]
+                for key in ("weight", "gain", "bias", "shift")
+                if f"{layer['name']}.{key}" in tensors
+            }
+            if layer["kind"] == "gain":
+                total = source * row(part["gain"], quality) + row(part["bias"], quality)
+            else:
+                total = self.sums(source, part["weight"], part["bias"])
+            assert np.abs(total).max() < 2**31
+            result = clamp(rounded(total, part["shift"]))
+            if layer.get("add"):
+                result = clamp(result + target)
+            target[:] = np.maximum(result, 0) if layer.get("relu") else result
+        return buffers["output"]
 
-    def block(self, x: np.ndarray, name: str) -> np.ndarray:
-        big = 2**30
-        inner = self.layer(self.layer(x, f"{name}.mix_in", 0), f"{name}.spatial")
-        x = np.clip(x + self.layer(inner, f"{name}.mix_out", -big, big), -2047, 2047)
-        inner = self.layer(x, f"{name}.expand", 0)
-        return np.clip(x + self.layer(inner, f"{name}.project", -big, big), -2047, 2047)
-
-    def row(self, name: str, quality: float) -> np.ndarray:
-        table = self.tables[name].astype(np.int64)
-        at = (round(quality * 100) - 100) * (len(table) - 1)
-        i, rest = at // 9900, at % 9900
-        return (table[i] * (9900 - rest) + table[min(i + 1, len(table) - 1)] * rest + 4950) // 9900
-
-    def head(
-        self, x: np.ndarray, name: str, step: int, quality: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        big = 2**30
-        both, bias = self.layer(x, name, -big, big), self.row("bias_scale", quality)
-        n, means, indices = self.m // 4, [], []
-        for position, group in enumerate(GROUP_AT[step]):
-            rows, columns = slice(position // 2, None, 2), slice(position % 2, None, 2)
-            means.append(np.clip(both[group * n : group * n + n, rows, columns], -(2**20), 2**20))
-            log_scale = both[self.m + group * n : self.m + group * n + n, rows, columns]
-            log_scale = np.clip(
-                log_scale + bias[group * n : group * n + n, None, None], -2048, 2047
-            )
-            indices.append(self.tables["scale_index"][log_scale + 2048])
-        return np.stack(means).astype(np.float32), np.stack(indices)
-
-    def hyper_synthesis(
-        self, z: np.ndarray, quality: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        x = np.clip(z.astype(np.int64) * 16 + self.tables["z_median"][:, None, None], -2047, 2047)
-        x = self.block(shuffle(self.layer(x, "h_s.0.conv")), "h_s.1")
-        x = self.block(shuffle(self.layer(x, "h_s.2.conv")), "h_s.3")
-        p = np.clip(x + self.row("bias_h", quality)[:, None, None], -2047, 2047)
-        return p, *self.head(p, "prior_head", 0, quality)
+    def hyper_synthesis(self, z: np.ndarray, quality: float) -> np.ndarray:
+        x = 16 * z.transpose(1, 2, 0).astype(np.int64) + self.tables["z_median"]
+        p = self.run("h_s", clamp(x), quality)
+        return np.concatenate([p, np.zeros((*p.shape[:2], self.m), np.int64)], 2).astype(np.int16)
 
     def context(
-        self, step: int, p: np.ndarray, y: np.ndarray, quality: float
+        self, step: int, state: np.ndarray, quality: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        s = step - 1
-        y = np.clip(round_shift(y.astype(np.int64), self.weights[f"y_shift.{s}"]), -2047, 2047)
-        x = self.layer(np.concatenate([p, self.layer(y, f"context_in.{s}")]), f"context.{s}.0")
-        return self.head(self.block(x, f"context.{s}.1"), f"context.{s}.2", step, quality)
+        x = state if step else state[:, :, : -self.m]
+        out = self.run(f"context_{step}", x.astype(np.int64), quality)
+        n, bias, means, indices = self.m // 4, row(self.tables["bias_scale"], quality), [], []
+        for position, group in enumerate(GROUP_AT[step]):
+            first, channels = position * 2 * n, slice(group * n, group * n + n)
+            factor = 2 ** self.y_shift[channels].astype(np.int64)
+            means.append(out[:, :, first : first + n] * factor)
+            log_scale = out[:, :, first + n : first + 2 * n] + bias[channels]
+            indices.append(self.tables["scale_index"][np.clip(log_scale, -2048, 2047) + 2048])
+        return np.stack(means, 2).astype(np.int32), np.stack(indices, 2)
+
+    def y_input(self, step: int, y: np.ndarray) -> np.ndarray:
+        shift = np.stack([self.y_shift.reshape(4, -1)[group] for group in GROUP_AT[step]])
+        return clamp(rounded(y.astype(np.int64), shift)).astype(np.int16)
 
 
-def shuffle(x: np.ndarray) -> np.ndarray:
-    """(4C, h, w) -> (C, 2h, 2w)."""
-    c, h, w = x.shape
-    return x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
-def round_shift(x: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """x / 2^shift per channel, ties to even, in integers only."""
-    s = shift.astype(np.int64)[:, None, None]
-    quotient = x >> s
-    rest, half = x - (quotient << s), (np.int64(1) << s) >> 1
-    up = (rest > half) | ((rest == half) & (quotient % 2 == 1) & (s > 0))
-    return quotient + (up & (s > 0))
+def clamp(x: np.ndarray) -> np.ndarray:
+    return np.clip(x, -LIMIT, LIMIT)
+
+
+def rounded(x: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """x / 2^shift per channel, halves up, in integers only."""
+    step = 2 ** shift.astype(np.int64)
+    return (2 * x + step) // (2 * step)
+
+
+def row(table: np.ndarray, quality: float) -> np.ndarray:
+    table = table.astype(np.int64)
+    at = (round(quality * 100) - 100) * (len(table) - 1)
+    i, rest = at // 9900, at % 9900
+    return (table[i] * (9900 - rest) + table[min(i + 1, len(table) - 1)] * rest + 4950) // 9900
+
+
+def shuffle(layer: dict[str, Any], source: np.ndarray, target: np.ndarray) -> None:
+    f, up = layer["factor"], layer["kind"] == "shuffle"
+    n = target.shape[2] if up else source.shape[2]
+    for a in range(f):
+        for b in range(f):
+            channels = slice((a * f + b) * n, (a * f + b + 1) * n)
+            if up:
+                target[a::f, b::f] = source[:, :, channels]
+            else:
+                target[:, :, channels] = source[a::f, b::f]
 
 
 class Int64(IntegerNetworks):
-    def conv(
-        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray
-    ) -> np.ndarray:
+    def sums(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         assert x.dtype == np.int64
         w = weight.astype(np.int64)
-        if w.shape[2] == 1:
-            total = np.einsum("oi,ihw->ohw", w[:, :, 0, 0], x)
-        else:
-            padded, (_, rows, columns) = np.pad(x, ((0, 0), (1, 1), (1, 1))), x.shape
-            total = sum(
-                w[:, 0, i, j, None, None] * padded[:, i : i + rows, j : j + columns]
-                for i in range(3)
-                for j in range(3)
-            )
-        total = total + bias.astype(np.int64)[:, None, None]
-        assert np.abs(total).max() < 2**24
-        return round_shift(total, shift)
+        if w.ndim == 2:
+            return np.einsum("hwi,oi->hwo", x, w) + bias
+        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
+        return np.einsum("hwcab,cab->hwc", windows, w) + bias
 
 
 class Torch(IntegerNetworks):
-    def __init__(self, nets: Any, double: bool):
+    def sums(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         import torch
 
-        super().__init__(nets)
-        self.torch, self.dtype = torch, torch.float64 if double else torch.float32
-
-    def conv(
-        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray
-    ) -> np.ndarray:
         def tensor(a: np.ndarray) -> Any:
-            return self.torch.from_numpy(a.astype(np.float64)).to(self.dtype)
+            return torch.from_numpy(a.astype(np.float64))
 
-        depthwise = weight.shape[2] == 3
-        out = self.torch.nn.functional.conv2d(
-            tensor(x)[None],
-            tensor(weight),
+        depthwise = weight.ndim == 3
+        out = torch.nn.functional.conv2d(
+            tensor(x.transpose(2, 0, 1))[None],
+            tensor(weight)[:, None] if depthwise else tensor(weight)[:, :, None, None],
             tensor(bias),
             padding=int(depthwise),
             groups=len(weight) if depthwise else 1,
-        )[0]
-        return (
-            self.torch.round(out * tensor(2.0 ** -shift.astype(np.float64))[:, None, None])
-            .numpy()
-            .astype(np.int64)
-        )
+        )[0].numpy()
+        assert (out == np.rint(out)).all()
+        return out.astype(np.int64).transpose(1, 2, 0)
 
 
 @dataclass
 class Trace:
-    """Runs `decode_tile` with these networks and keeps a hash of all means, table indices and symbols."""
+    """Runs `decode_tile` with these networks and keeps a hash of all that it computes on the way."""
 
     nets: Any
     digest: Any = field(default_factory=hashlib.sha256)
+    states: list[np.ndarray] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.nets, name)
 
-    def _seen(self, mean: np.ndarray, index: np.ndarray) -> None:
-        self.digest.update(mean.astype("<i4").tobytes() + index.astype(np.uint8).tobytes())
-
     def hyper_synthesis(self, z: np.ndarray, quality: float) -> Any:
-        self.digest.update(z.astype("<i4").tobytes())
-        p, mean, index = self.nets.hyper_synthesis(z, quality)
-        self._seen(mean, index)
-        return p, mean, index
+        state = self.nets.hyper_synthesis(z, quality)
+        self.digest.update(z.astype("<i4").tobytes() + state.astype("<i2").tobytes())
+        return state
 
-    def context(self, step: int, p: np.ndarray, y: np.ndarray, quality: float) -> Any:
-        self.digest.update(y.astype("<i4").tobytes())
-        mean, index = self.nets.context(step, p, y, quality)
-        self._seen(mean, index)
+    def context(self, step: int, state: np.ndarray, quality: float) -> Any:
+        self.states.append(state.copy())
+        mean, index = self.nets.context(step, state, quality)
+        self.digest.update(state.astype("<i2").tobytes())
+        self.digest.update(mean.astype("<i4").tobytes() + index.astype(np.uint8).tobytes())
         return mean, index
+
+
+def digest_tile(nets: Any, quality: float, size: tuple[int, int], sources: Sequence[Any]) -> str:
+    """Hash of everything exact in decoding a tile with these networks. Checks what the context steps are given."""
+    from vaecodec.coding.latents import decode_tile
+
+    trace = Trace(nets)
+    latents = decode_tile(trace, quality, size, sources)
+    assert len(trace.states) == 4
+    for step, state in enumerate(trace.states):
+        check_known(latents.y, state, step, nets.y_shift)
+    trace.digest.update(latents.y.astype("<i4").tobytes())
+    return str(trace.digest.hexdigest())
+
+
+def check_known(y: np.ndarray, state: np.ndarray, step: int, y_shift: np.ndarray) -> None:
+    """A step sees what the steps before it have decoded of y (m, h, w), and zeros elsewhere."""
+    m, h, w = y.shape
+    seen = state[:h, :w, -m:]
+    expected = clamp(rounded(y.transpose(1, 2, 0), y_shift))
+    for position in range(4):
+        for past in range(4):
+            group = GROUP_AT[past][position]
+            first, last = group * (m // 4), (group + 1) * (m // 4)
+            part = np.s_[position // 2 :: 2, position % 2 :: 2, first:last]
+            assert (seen[part] == (expected[part] if past < step else 0)).all()
 
 
 def digest(data: bytes, nets: Any) -> str:
     """Hash of everything exact in decoding a .vae file of one tile with these networks."""
-    from vaecodec.coding.latents import decode_tile
     from vaecodec.entropy.coder import Decoder
     from vaecodec.format.reader import Reader
 
     reader = Reader(data)
     (chunk,) = reader.latent_chunks()
     tile, header = reader.payload(chunk), reader.header
-    trace = Trace(nets)
     size = (header.height, header.width)
-    latents = decode_tile(trace, header.quality, size, [Decoder(tile[4:])] * 5)
-    assert latents.checksum() == int.from_bytes(tile[:4], "little")
-    trace.digest.update(latents.y.astype("<i4").tobytes())
-    return str(trace.digest.hexdigest())
+    return digest_tile(nets, header.quality, size, [Decoder(tile[4:])] * 5)

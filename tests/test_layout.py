@@ -21,6 +21,7 @@ CODEC_ORDER = (
     ("format",),
     ("image",),
     ("entropy",),
+    ("engine",),
     ("model",),
     ("coding",),
     ("tasks",),

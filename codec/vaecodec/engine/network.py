@@ -6,10 +6,9 @@ Every layer is a formula in integers, so a network gives the same activations on
 
 import dataclasses
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,14 @@ from vaecodec.errors import ModelError
 LIMIT = 16383  # activations are int16 within ±LIMIT
 SUM_LIMIT = 2**31  # every sum, rounding included, is smaller in magnitude
 MAX_SHIFT = 30
+MAX_BUFFERS = 32  # as in engine.c
 KINDS = ("linear", "depthwise", "gain", "shuffle", "unshuffle")
 FACTORS = (2, 8)  # of shuffle and unshuffle
 INPUT = "input"
 OUTPUT = "output"
 
 Tensor = npt.NDArray[np.integer[Any]]
+T = TypeVar("T", "Buffer", "Layer")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Layer:
     Attributes:
         kind: "linear", "depthwise", "gain", "shuffle" or "unshuffle".
         source: Name of the buffer that is read.
-        target: Name of the buffer that is written. Only a gain may write the one it reads.
+        target: Name of the buffer that is written. Only a gain may write the one it reads, and
+            then in place.
         inputs: Number of channels that are read.
         outputs: Number of channels that are written.
         name: Prefix of the layer's tensors, such as "h_s.1.mix_in". Empty for shuffles.
@@ -128,6 +130,8 @@ def check(network: Network) -> Network:
     Raises:
         ModelError: It is invalid. The message names the layer and the reason.
     """
+    if len(network.buffers) > MAX_BUFFERS:
+        raise ModelError(f"{len(network.buffers)} buffers, more than {MAX_BUFFERS}")
     for name, buffer in network.buffers.items():
         if not (1 <= buffer.channels < 2**15 and 1 <= buffer.scale <= 64):
             raise ModelError(f"buffer {name}: {buffer.channels} channels at scale {buffer.scale}")
@@ -170,7 +174,8 @@ def _check_layer(network: Network, layer: Layer) -> None:
         raise ModelError(f"writes channels {writes} of {target.channels}")
     if layer.target == INPUT or layer.source == OUTPUT:
         raise ModelError("writes the input or reads the output")
-    if layer.source == layer.target and layer.kind != "gain":
+    in_place = layer.kind == "gain" and layer.source_channel == layer.target_channel
+    if layer.source == layer.target and not in_place:
         raise ModelError("reads and writes the same buffer")
     if layer.kind in ("depthwise", "shuffle", "unshuffle") and layer.add:
         raise ModelError(f"a {layer.kind} layer cannot add")
@@ -209,6 +214,8 @@ def tensor_shapes(layer: Layer) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def _check_tensors(network: Network, layer: Layer) -> None:
+    if not layer.name:
+        raise ModelError("has no name")
     tensors = {}
     for part, (dtype, shape) in tensor_shapes(layer).items():
         tensor = tensors[part] = network.tensors[f"{layer.name}.{part}"]
@@ -264,21 +271,29 @@ def load_network(path: Path) -> Network:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            tensors = {name: file[name] for name in file.files}
+            tensors = {name: _array(file[name]) for name in file.files}
         description = json.loads(tensors.pop("network").tobytes())
-        buffers = {name: Buffer(*both) for name, both in description["buffers"].items()}
-        layers = tuple(Layer(**fields) for fields in description["layers"])
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise ModelError(f"{path}: not a network ({error})") from None
-    try:
+        buffers = {name: _typed(Buffer(*both)) for name, both in description["buffers"].items()}
+        layers = tuple(_typed(Layer(**fields)) for fields in description["layers"])
         return check(Network(buffers, layers, tensors))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
+    except Exception as error:  # what damaged archives raise has no common base class
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path}: not a network ({reason})") from None
+
+
+def _array(member: Any) -> Tensor:
+    """Return a member of an archive if it is an array of integers."""
+    if not isinstance(member, np.ndarray) or member.dtype.kind not in "iu":
+        raise TypeError("a member is no array of integers")
+    return member
+
+
+def _typed(item: T) -> T:
+    """Return a dataclass if its fields have the types that they are declared with."""
+    for field in dataclasses.fields(item):
+        value = getattr(item, field.name)
+        if type(value) is not field.type:
+            raise TypeError(f"{field.name} is of type {type(value).__name__}")
+    return item
