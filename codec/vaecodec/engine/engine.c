@@ -345,6 +345,8 @@ AVX2 INLINE void avx2_channels(const avx2_v32 *sum, const int32_t *shift, int lo
 
 KERNELS(avx2, AVX2, 2, 16, 4, 1)
 
+#if !defined(__GNUC__) || (defined(__clang__) ? __clang_major__ >= 13 : __GNUC__ >= 11)
+#define KNOWS_AVXVNNI  /* the compiler; the build must not fail for older ones */
 #define avxvnni_pair avx2_pair
 #define avxvnni_weights avx2_weights
 #define avxvnni_load16 avx2_load16
@@ -359,6 +361,7 @@ AVXVNNI INLINE avxvnni_v32 avxvnni_dot(avxvnni_v32 sum, avxvnni_w w, avxvnni_p x
 }
 
 KERNELS(avxvnni, AVXVNNI, 2, 16, 6, 1)
+#endif
 
 /* AVX-512 with VNNI. */
 #define VNNI TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
@@ -560,7 +563,9 @@ typedef struct {
 static const Kernel kernels[] = {
 #if defined(__x86_64__) || defined(_M_X64)
     {"vnni", linear_vnni, depthwise_vnni, HAS_VNNI},
+#ifdef KNOWS_AVXVNNI
     {"avxvnni", linear_avxvnni, depthwise_avxvnni, HAS_AVXVNNI},
+#endif
     {"avx2", linear_avx2, depthwise_avx2, HAS_AVX2},
     {"sse2", linear_sse2, depthwise_sse2, 0},
 #elif defined(__aarch64__) || defined(_M_ARM64)
