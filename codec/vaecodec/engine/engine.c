@@ -83,13 +83,6 @@ INLINE int16_t finished(int32_t sum, int32_t shift, int low, int add, int16_t be
     return (int16_t)clamp(add ? v + before : v, low);
 }
 
-INLINE int32_t pair(const int16_t *x)
-{
-    int32_t p;
-    memcpy(&p, x, sizeof p);
-    return p;
-}
-
 static void linear_portable(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels)
 {
     for (ptrdiff_t o = 0; o < l->outputs; o += PANEL) {
@@ -245,6 +238,13 @@ const int16_t *weight = l->weight + o * l->inputs;                              
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
+
+INLINE int32_t pair(const int16_t *x)
+{
+    int32_t p;
+    memcpy(&p, x, sizeof p);
+    return p;
+}
 
 /* SSE2, which every x86-64 processor has. It cannot shift each lane by its own count. */
 typedef __m128i sse2_v16, sse2_v32, sse2_w, sse2_p;
