@@ -720,8 +720,11 @@ static void run_shares(const Run *run, const Stage *stages, ptrdiff_t stage_coun
     for (int64_t taken; (taken = fetch_add(progress)) < stage_count * shares; fetch_add(progress + 1)) {
         int64_t stage = taken / shares;
         ptrdiff_t first = (ptrdiff_t)(taken % shares) * share, end = run->rows;
-        for (int tries = 0; load(progress + 1) < stage * shares; tries++)
-            if (tries > SPINS) give_way();
+        for (int tries = 0; load(progress + 1) < stage * shares;)
+            if (tries < SPINS)
+                tries++;
+            else
+                give_way();
         run_stage(run, stages + stage, first, end - first < share ? end : first + share);
     }
 }
