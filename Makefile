@@ -1,10 +1,11 @@
-# `make demo` and `make test` set everything up by themselves: Python 3.11 or newer and make are all they need.
+# `make demo` and `make test` set everything up by themselves: Python 3.11 or newer and make are all they need. Where
+# there is no C compiler, `make test` installs one with apt-get, and `make demo` does without.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TEST_READY := .venv/.test-ready
 DEMO_READY := .venv/.demo-ready
 
-.PHONY: demo lint test test-quick docs bench cross fuzz clean
+.PHONY: demo lint test test-quick docs bench cross fuzz sanitize clean
 
 demo: $(DEMO_READY)
 	$(BIN)/vaecodec-bench demo benchmarks/data/kodak/kodim23.png demo
@@ -38,19 +39,27 @@ fuzz: $(TEST_READY)
 	$(BIN)/python -m pip install --quiet atheris
 	$(BIN)/python -W ignore tests/fuzz/fuzz.py parser -runs=250000
 	$(BIN)/python -W ignore tests/fuzz/fuzz.py decode -runs=25000
+	$(BIN)/python tests/fuzz/networks.py 5000 $$(date +%s)
+
+# Needs GCC.
+sanitize: $(TEST_READY)
+	tests/fuzz/sanitize.sh
 
 clean:
-	rm -rf .venv .cross .mypy_cache .pytest_cache .ruff_cache build dist demo report
+	rm -f codec/vaecodec/engine/_engine*.so
+	rm -rf .venv .cross .sanitize .mypy_cache .pytest_cache .ruff_cache build dist demo report
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-$(DEMO_READY): pyproject.toml | $(BIN)/python
+$(DEMO_READY): pyproject.toml setup.py codec/vaecodec/engine/engine.c | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
-# torch first and with torchvision, so that the two match.
-$(TEST_READY): pyproject.toml | $(BIN)/python
+# torch first and with torchvision, so that the two match. Users may do without the engine's C code, tests may not.
+$(TEST_READY): pyproject.toml setup.py codec/vaecodec/engine/engine.c | $(BIN)/python
+	tools/compiler.sh $(BIN)/python
 	$(BIN)/python -m pip install --quiet 'torch==2.14.1' 'torchvision==0.29.1'
 	$(BIN)/python -m pip install --quiet -e '.[test]'
+	$(BIN)/python -c 'import vaecodec.engine._engine'
 	touch $@ $(DEMO_READY)
