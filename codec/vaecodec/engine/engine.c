@@ -148,92 +148,92 @@ static void depthwise_portable(const Weights *l, const int16_t *const x[3], cons
  *
  * Of every 8 consecutive channels, ISA_taps adds the first 4 to sum[0] and the last 4 to sum[1].
  * A tile, which is summed at once, has ROWS pixels and PANELS panels. */
-#define KERNELS(ISA, ATTRIBUTES, VECTORS, CHANNELS, ROWS, PANELS)                                              \
-    ATTRIBUTES INLINE void ISA##_tile(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t o,             \
-                                      const int rows, const int panels)                                        \
-    {                                                                                                          \
-const int16_t *weight = l->weight + o * l->inputs;                                                     \
-        ISA##_v32 sum[ROWS][PANELS * VECTORS];                                                                 \
-        UNROLL for (int r = 0; r < rows; r++)                                                                  \
-            UNROLL for (int v = 0; v < panels * VECTORS; v++)                                                  \
-                sum[r][v] = ISA##_load32(l->bias + o + PANEL / VECTORS * v);                                   \
-        ptrdiff_t i = 0;                                                                                       \
-        do {                                                                                              \
-            ISA##_w w[PANELS * VECTORS];                                                                       \
-            UNROLL for (int v = 0; v < panels * VECTORS; v++)                                                  \
-                w[v] = ISA##_weights(weight + i * PANEL + v / VECTORS * PANEL * l->inputs + v % VECTORS * (32 / VECTORS)); \
-            UNROLL for (int r = 0; r < rows; r++) {                                                            \
-                ISA##_p x2 = ISA##_pair(x + r * l->source_pitch + i);                                          \
-                UNROLL for (int v = 0; v < panels * VECTORS; v++) sum[r][v] = ISA##_dot(sum[r][v], w[v], x2);  \
-            }                                                                                                  \
-            i += 2;                                                                                            \
-        } while (i < l->inputs);                                                                               \
-        UNROLL for (int r = 0; r < rows; r++)                                                                  \
-            UNROLL for (int t = 0; t < panels; t++) {                                                          \
-                ptrdiff_t first = o + PANEL * t, count = l->outputs - first;                                   \
-                int16_t *out = y + r * l->target_pitch + first;                                                \
-                if (count >= PANEL) {                                                                          \
-                    ISA##_panel(sum[r] + t * VECTORS, l->shift + first, l->low, l->add, out);                             \
-                } else {                                                                                       \
-                    int16_t part[PANEL] = {0};                                                                 \
-                    memcpy(part, out, (size_t)count * sizeof *out);                                            \
-                    ISA##_panel(sum[r] + t * VECTORS, l->shift + first, l->low, l->add, part);                            \
-                    memcpy(out, part, (size_t)count * sizeof *out);                                            \
-                }                                                                                              \
-            }                                                                                                  \
-    }                                                                                                          \
-                                                                                                               \
-    ATTRIBUTES INLINE void ISA##_panels(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels,      \
-                                        ptrdiff_t o, const int panels)                                         \
-    {                                                                                                          \
-        ptrdiff_t p = 0;                                                                                       \
-        for (; p + ROWS <= pixels; p += ROWS)                                                                  \
-            ISA##_tile(l, x + p * l->source_pitch, y + p * l->target_pitch, o, ROWS, panels);                  \
-        for (; p < pixels; p++)                                                                                \
-            ISA##_tile(l, x + p * l->source_pitch, y + p * l->target_pitch, o, 1, panels);                     \
-    }                                                                                                          \
-                                                                                                               \
-    ATTRIBUTES static void linear_##ISA(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels)      \
-    {                                                                                                          \
-        ptrdiff_t left = l->padded / PANEL;                                                                    \
-        for (ptrdiff_t o = 0; left > 0;) {                                                                     \
-            /* 5 panels are 3 and 2, not 4 and 1: narrow tiles are slow. */                                    \
-            ptrdiff_t groups = (left + PANELS - 1) / PANELS;                                                   \
-            ptrdiff_t panels = (left + groups - 1) / groups;                                                   \
-            switch (panels) {                                                                                  \
-            case 1: ISA##_panels(l, x, y, pixels, o, 1); break;                                                \
-            case 2: ISA##_panels(l, x, y, pixels, o, PANELS < 2 ? 1 : 2); break;                               \
-            case 3: ISA##_panels(l, x, y, pixels, o, PANELS < 3 ? 1 : 3); break;                               \
-            default: ISA##_panels(l, x, y, pixels, o, PANELS < 4 ? 1 : 4); break;                              \
-            }                                                                                                  \
-            o += PANEL * panels;                                                                               \
-            left -= panels;                                                                                    \
-        }                                                                                                      \
-    }                                                                                                          \
-                                                                                                               \
-    ATTRIBUTES static void depthwise_##ISA(const Weights *l, const int16_t *const x[3],                        \
-                                           const ptrdiff_t step[3], int16_t *y, ptrdiff_t pixels)              \
-    {                                                                                                          \
-        ptrdiff_t c = 0;                                                                                       \
-        for (; c + CHANNELS <= l->outputs; c += CHANNELS) {                                                    \
-            int32_t bias[CHANNELS], shift[CHANNELS];                                                           \
-            for (int i = 0; i < CHANNELS; i++) {                                                               \
-                int to = i / 8 * 4 + i % 4 + i / 4 % 2 * (CHANNELS / 2);                                       \
-                bias[to] = l->bias[c + i];                                                                     \
-                shift[to] = l->shift[c + i];                                                                   \
-            }                                                                                                  \
-            ISA##_v16 w[10];                                                                                   \
-            for (int t = 0; t < 10; t++) w[t] = ISA##_load16(l->weight + t * l->padded + c);                   \
-            for (ptrdiff_t p = 0; p < pixels; p++) {                                                           \
-                const int16_t *tap[10];                                                                        \
-                taps(tap, x, step, p, pixels, c);                                                              \
-                ISA##_v32 sum[2] = {ISA##_load32(bias), ISA##_load32(bias + CHANNELS / 2)};                    \
-                UNROLL for (int t = 0; t < 10; t += 2)                                                         \
-                    ISA##_taps(sum, ISA##_load16(tap[t]), ISA##_load16(tap[t + 1]), w[t], w[t + 1]);           \
-                ISA##_channels(sum, shift, l->low, y + p * l->target_pitch + c);                               \
-            }                                                                                                  \
-        }                                                                                                      \
-        depthwise_from(l, x, step, y, pixels, c);                                                              \
+#define KERNELS(ISA, ATTRIBUTES, VECTORS, CHANNELS, ROWS, PANELS)                                                      \
+    ATTRIBUTES INLINE void ISA##_tile(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t o,                     \
+                                      const int rows, const int panels)                                                \
+    {                                                                                                                  \
+        const int16_t *weight = l->weight + o * l->inputs;                                                             \
+        ISA##_v32 sum[ROWS][PANELS * VECTORS];                                                                         \
+        UNROLL for (int r = 0; r < rows; r++)                                                                          \
+            UNROLL for (int v = 0; v < panels * VECTORS; v++)                                                          \
+                sum[r][v] = ISA##_load32(l->bias + o + PANEL / VECTORS * v);                                           \
+        ptrdiff_t i = 0;                                                                                               \
+        do {                                                                                                           \
+            ISA##_w w[PANELS * VECTORS];                                                                               \
+            UNROLL for (int v = 0; v < panels * VECTORS; v++)                                                          \
+                w[v] = ISA##_weights(weight + i * PANEL + v / VECTORS * PANEL * l->inputs + v % VECTORS * (32 / VECTORS));\
+            UNROLL for (int r = 0; r < rows; r++) {                                                                    \
+                ISA##_p x2 = ISA##_pair(x + r * l->source_pitch + i);                                                  \
+                UNROLL for (int v = 0; v < panels * VECTORS; v++) sum[r][v] = ISA##_dot(sum[r][v], w[v], x2);          \
+            }                                                                                                          \
+            i += 2;                                                                                                    \
+        } while (i < l->inputs);                                                                                       \
+        UNROLL for (int r = 0; r < rows; r++)                                                                          \
+            UNROLL for (int t = 0; t < panels; t++) {                                                                  \
+                ptrdiff_t first = o + PANEL * t, count = l->outputs - first;                                           \
+                int16_t *out = y + r * l->target_pitch + first;                                                        \
+                if (count >= PANEL) {                                                                                  \
+                    ISA##_panel(sum[r] + t * VECTORS, l->shift + first, l->low, l->add, out);                          \
+                } else {                                                                                               \
+                    int16_t part[PANEL] = {0};                                                                         \
+                    memcpy(part, out, (size_t)count * sizeof *out);                                                    \
+                    ISA##_panel(sum[r] + t * VECTORS, l->shift + first, l->low, l->add, part);                         \
+                    memcpy(out, part, (size_t)count * sizeof *out);                                                    \
+                }                                                                                                      \
+            }                                                                                                          \
+    }                                                                                                                  \
+                                                                                                                       \
+    ATTRIBUTES INLINE void ISA##_panels(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels,              \
+                                        ptrdiff_t o, const int panels)                                                 \
+    {                                                                                                                  \
+        ptrdiff_t p = 0;                                                                                               \
+        for (; p + ROWS <= pixels; p += ROWS)                                                                          \
+            ISA##_tile(l, x + p * l->source_pitch, y + p * l->target_pitch, o, ROWS, panels);                          \
+        for (; p < pixels; p++)                                                                                        \
+            ISA##_tile(l, x + p * l->source_pitch, y + p * l->target_pitch, o, 1, panels);                             \
+    }                                                                                                                  \
+                                                                                                                       \
+    ATTRIBUTES static void linear_##ISA(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels)              \
+    {                                                                                                                  \
+        ptrdiff_t left = l->padded / PANEL;                                                                            \
+        for (ptrdiff_t o = 0; left > 0;) {                                                                             \
+            /* 5 panels are 3 and 2, not 4 and 1: narrow tiles are slow. */                                            \
+            ptrdiff_t groups = (left + PANELS - 1) / PANELS;                                                           \
+            ptrdiff_t panels = (left + groups - 1) / groups;                                                           \
+            switch (panels) {                                                                                          \
+            case 1: ISA##_panels(l, x, y, pixels, o, 1); break;                                                        \
+            case 2: ISA##_panels(l, x, y, pixels, o, PANELS < 2 ? 1 : 2); break;                                       \
+            case 3: ISA##_panels(l, x, y, pixels, o, PANELS < 3 ? 1 : 3); break;                                       \
+            default: ISA##_panels(l, x, y, pixels, o, PANELS < 4 ? 1 : 4); break;                                      \
+            }                                                                                                          \
+            o += PANEL * panels;                                                                                       \
+            left -= panels;                                                                                            \
+        }                                                                                                              \
+    }                                                                                                                  \
+                                                                                                                       \
+    ATTRIBUTES static void depthwise_##ISA(const Weights *l, const int16_t *const x[3],                                \
+                                           const ptrdiff_t step[3], int16_t *y, ptrdiff_t pixels)                      \
+    {                                                                                                                  \
+        ptrdiff_t c = 0;                                                                                               \
+        for (; c + CHANNELS <= l->outputs; c += CHANNELS) {                                                            \
+            int32_t bias[CHANNELS], shift[CHANNELS];                                                                   \
+            for (int i = 0; i < CHANNELS; i++) {                                                                       \
+                int to = i / 8 * 4 + i % 4 + i / 4 % 2 * (CHANNELS / 2);                                               \
+                bias[to] = l->bias[c + i];                                                                             \
+                shift[to] = l->shift[c + i];                                                                           \
+            }                                                                                                          \
+            ISA##_v16 w[10];                                                                                           \
+            for (int t = 0; t < 10; t++) w[t] = ISA##_load16(l->weight + t * l->padded + c);                           \
+            for (ptrdiff_t p = 0; p < pixels; p++) {                                                                   \
+                const int16_t *tap[10];                                                                                \
+                taps(tap, x, step, p, pixels, c);                                                                      \
+                ISA##_v32 sum[2] = {ISA##_load32(bias), ISA##_load32(bias + CHANNELS / 2)};                            \
+                UNROLL for (int t = 0; t < 10; t += 2)                                                                 \
+                    ISA##_taps(sum, ISA##_load16(tap[t]), ISA##_load16(tap[t + 1]), w[t], w[t + 1]);                   \
+                ISA##_channels(sum, shift, l->low, y + p * l->target_pitch + c);                                       \
+            }                                                                                                          \
+        }                                                                                                              \
+        depthwise_from(l, x, step, y, pixels, c);                                                                      \
     }
 
 #if defined(__x86_64__) || defined(_M_X64)
