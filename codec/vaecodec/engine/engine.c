@@ -161,7 +161,7 @@ static void depthwise_portable(const Weights *l, const int16_t *const x[3], cons
         do {                                                                                                           \
             ISA##_w w[PANELS * VECTORS];                                                                               \
             UNROLL for (int v = 0; v < panels * VECTORS; v++)                                                          \
-                w[v] = ISA##_weights(weight + i * PANEL + v / VECTORS * PANEL * l->inputs + v % VECTORS * (32 / VECTORS));\
+                w[v] = ISA##_weights(weight + PANEL * (i + v / VECTORS * l->inputs) + 32 / VECTORS * (v % VECTORS));   \
             UNROLL for (int r = 0; r < rows; r++) {                                                                    \
                 ISA##_p x2 = ISA##_pair(x + r * l->source_pitch + i);                                                  \
                 UNROLL for (int v = 0; v < panels * VECTORS; v++) sum[r][v] = ISA##_dot(sum[r][v], w[v], x2);          \
