@@ -111,7 +111,7 @@ def test_finetune_adapts_a_model(start: Path, finetuned: Path) -> None:
 
 
 def test_eval_of_a_run(finetuned: Path, unseen: Path) -> None:
-    result = run("eval", finetuned, unseen, "--aware", 2, "--crops", 16)
+    result = run("eval", finetuned, unseen, "--crops", 16)
     assert result.returncode == 0, result.stderr
     assert "file bpp" in result.stdout
 

@@ -3,6 +3,7 @@
 docs/FORMAT.md, "The model", says what they read and write.
 """
 
+import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -59,31 +60,41 @@ def entropy_model(
     shift = np.ceil(np.log2(np.maximum(MARGIN * Y_FRACTION * largest_y / LIMIT, 1)))
     # y and z enter the networks divided by 4, and these return a quarter of the mean.
     y_steps = 0.25 / Y_FRACTION * np.exp2(shift)
-    h_s, p_steps = hyper_synthesis(autoencoder, ranges)
+    median = autoencoder.prior_z._get_medians().detach().reshape(-1).double().numpy()
+    z_median = np.rint(median * Z_FRACTION)
+    h_s, p_steps = hyper_synthesis(autoencoder, ranges, median - z_median / Z_FRACTION)
     networks = {"h_s": h_s}
     for step in range(STEPS):
         networks[f"context_{step}"] = context(autoencoder, ranges, step, p_steps, y_steps)
-    median = autoencoder.prior_z._get_medians().detach().reshape(-1).double().numpy()
     bias_scale = autoencoder.bias_scale.detach().double().numpy()
     log_scale = (np.arange(4096) - 2048) * LOG_SCALE_UNIT
     index = np.clip(np.rint(np.logaddexp(0, log_scale) / LOG_SCALE_SPACING), 0, Y_TABLES - 1)
     return EntropyModel(
         networks=networks,
         y_shift=shift.astype(np.uint8),
-        z_median=np.rint(median * Z_FRACTION).astype(np.int32),
+        z_median=z_median.astype(np.int32),
         bias_scale=np.rint((bias_scale - LOG_SCALE_MIN) / LOG_SCALE_UNIT).astype(np.int32),
         scale_index=index.astype(np.uint8),
     )
 
 
-def hyper_synthesis(autoencoder: Autoencoder, ranges: Ranges) -> tuple[Network, F64]:
-    """Return h_s with the bias of the quality, z (zh, zw, z) -> p (4zh, 4zw, p), and p's steps."""
-    z_steps = np.full(autoencoder.config.z, 0.25 / Z_FRACTION)
-    builder = Builder("h_s", ranges.of("h_s"), z_steps, 1)
-    stream = builder.sequence(autoencoder.h_s, INPUT, last=ranges.reads["prior_head"])
+@torch.no_grad()
+def hyper_synthesis(
+    autoencoder: Autoencoder, ranges: Ranges, median_rest: F64
+) -> tuple[Network, F64]:
+    """Return h_s with the bias of the quality, z (zh, zw, z) -> p (4zh, 4zw, p), and p's steps.
+
+    median_rest: (z,) what rounding took from the medians of z. The bias of the first layer gives
+    it back.
+    """
+    h_s = copy.deepcopy(autoencoder.h_s).double()
+    first: Any = h_s[0].conv
+    first.bias += 0.25 * first.weight[:, :, 0, 0] @ torch.from_numpy(median_rest)
+    builder = Builder("h_s", ranges.of("h_s"), np.full(len(median_rest), 0.25 / Z_FRACTION), 1)
+    stream = builder.sequence(h_s, INPUT, last=ranges.reads["prior_head"])
     p_steps = builder.steps[stream]
     builder.buffer(OUTPUT, p_steps, builder.buffers[stream].scale)
-    bias = autoencoder.bias_h.detach().double().numpy()
+    bias = autoencoder.bias_h.double().numpy()
     builder.gain("bias_h", np.ones_like(bias), bias, stream, OUTPUT, max_shift=0)
     return builder.finish(), p_steps
 
