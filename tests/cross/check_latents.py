@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import vaecodec
+from vaecodec.engine import chosen
 from vaecodec.entropy import backend
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -19,7 +20,7 @@ def main() -> int:
     failures = 0
     print(
         f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, "
-        f"range coder {backend.NAME}"
+        f"range coder {backend.NAME}, engine {chosen()}"
     )
     for path in sorted(GOLDEN.glob("*.vae")):
         start = time.perf_counter()

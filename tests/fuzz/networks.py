@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vaecodec.engine import Buffer, Engine, Layer, Network, native
+from vaecodec.engine import Buffer, Engine, Layer, Network, chosen, native
 from vaecodec.engine.network import FACTORS, LIMIT, MAX_SHIFT, SUM_LIMIT, Tensor
 
 CHANNELS = (1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 40, 48, 63, 65, 80, 97, 160)
@@ -188,7 +188,7 @@ def use_new_arrays() -> None:
 
 def main(runs: int, seed: int = 0) -> None:
     kernels = native.kernels()
-    if not kernels:
+    if chosen() not in kernels:  # which raises an error if $VAECODEC_ENGINE is not there
         sys.exit("the engine was built without a compiler")
     use_new_arrays()
     results = [compare(seed + run, kernels) for run in range(runs)]
