@@ -13,6 +13,7 @@ MODULES = [
     "vaecodec",
     "vaecodec.api",
     "vaecodec.coding.vae_file",
+    "vaecodec.engine",
     "vaecodec.format.container",
     "vaecodec.image.picture",
     "vaecodec.pillow",

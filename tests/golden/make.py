@@ -1,4 +1,4 @@
-"""Add golden files for the default model: python tests/golden/make.py.
+"""Add golden files for a model: python tests/golden/make.py [MODEL], the default one if not named.
 
 Existing files are never rewritten.
 """
@@ -61,9 +61,9 @@ CASES: dict[str, tuple[Any, float, dict[str, Any]]] = {
 }
 
 
-def main() -> None:
+def main(model: str | None = None) -> None:
     for name, (image, quality, options) in CASES.items():
-        data = encode_tiled(image, quality, **{"tile_code": 0, **options})
+        data = encode_tiled(image, quality, model=model, **{"tile_code": 0, **options})
         header = vaecodec.probe(data)
         path = GOLDEN / f"v{header.version}-{header.model}-{name}.vae"
         if path.exists():
@@ -74,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -20,8 +20,8 @@ def step_masks(shape: tuple[int, ...]) -> np.ndarray:
     """Return (4, m, h, w): 1 where each step codes."""
     masks = np.zeros((STEPS, *shape), np.float32)
     for step in range(STEPS):
-        for part in step_parts(step, shape[0]):
-            masks[step][part] = 1
+        for rows, columns, channels in step_parts(step, shape[0]):
+            masks[step][channels, rows, columns] = 1
     return masks
 
 

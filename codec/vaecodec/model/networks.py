@@ -17,7 +17,7 @@ import onnxruntime
 
 from vaecodec._arrays import F32, I16, I32, U8
 from vaecodec.engine import Engine, load_network
-from vaecodec.engine.network import LIMIT, half
+from vaecodec.engine.network import INPUT, LIMIT, OUTPUT, half
 from vaecodec.engine.quality import table_row
 from vaecodec.engine.workers import available_cores
 from vaecodec.entropy.tables import Tables
@@ -34,6 +34,7 @@ from vaecodec.spec import (
 
 GRAPHS = ("g_a", "g_s", "h_a")  # float, ONNX
 NETWORKS = ("h_s", "context_0", "context_1", "context_2", "context_3")  # integer
+MAX_Y_SHIFT = 16  # so that y fits int32
 
 
 class Networks:
@@ -81,6 +82,8 @@ class Networks:
         self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
         self.m = self.tables["bias_scale"].shape[1]
         self.y_shift = self.tables["y_shift"]
+        if self.y_shift.shape != (self.m,) or self.y_shift.max() > MAX_Y_SHIFT:
+            raise ValueError("y_shift has the wrong shape or is too large")
         self.channels_z = len(self.tables["z_median"])
 
     def z_tables(self, quality: float) -> Tables:
@@ -101,7 +104,16 @@ class Networks:
         engine = self._engines.get(network)
         if engine is None:
             path = self.folder / f"{network}.npz"
-            engine = Engine(load_network(path), self.threads or available_cores())
+            loaded = load_network(path)
+            shape = (loaded.buffers[INPUT].scale, loaded.buffers[OUTPUT].scale)
+            channels = (loaded.buffers[INPUT].channels, loaded.buffers[OUTPUT].channels)
+            if network == "h_s":
+                fits = shape == (1, 4) and channels[0] == self.channels_z
+            else:
+                fits = shape == (2, 1) and channels[1] == 2 * self.m
+            if not fits:
+                raise ModelError(f"{path}: does not fit the other files of the model")
+            engine = Engine(loaded, self.threads or available_cores())
             self._engines[network] = engine
         return engine
 
