@@ -189,7 +189,8 @@ def random_model(folder: Path, seed: int, m: int, channels: int, channels_z: int
         folder / "tables.npz",
         bias_scale=rng.integers(-500, 500, (KNOTS, m)).astype(np.int16),
         scale_index=np.sort(rng.integers(0, 64, 4096)).astype(np.uint8),
-        y_shift=rng.integers(0, 5, m).astype(np.uint8),
+        # From 7, so that 64 is no multiple of the step, rounding matters.
+        y_shift=rng.integers(0, 10, m).astype(np.uint8),
         z_median=rng.integers(-40, 40, channels_z).astype(np.int16),
         y_half_width=y_half_width,
         y_frequency=y_frequency,

@@ -189,12 +189,13 @@ def test_bound_on_products(shift: int, sign: int) -> None:
     network.tensors["c.weight"][1] = [sign * 32767, -sign * 32767, sign * 30000, 1]
     network.tensors["c.bias"][1] = room - 16383 * (2 * 32767 + 30000 + 1)
     network.tensors["g.gain"][1, 1] = sign * (room // 16383)
-    network.tensors["g.bias"][0, 1] = room % 16383
+    network.tensors["g.bias"][1, 1] = room % 16383
     check(network)
     for name in "cg":
-        network.tensors[f"{name}.bias"][..., 1] += 1
+        last = network.tensors[f"{name}.bias"].reshape(-1, 4)[-1]
+        last[1] += 1
         refused(network, f"layer {name}", str(2**31))
-        network.tensors[f"{name}.bias"][..., 1] -= 1
+        last[1] -= 1
 
 
 def test_most_negative_weight() -> None:
