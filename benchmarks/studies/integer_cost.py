@@ -15,6 +15,8 @@ from torch import Tensor
 
 from vaecodec._arrays import F64
 from vaecodec.engine import Engine
+from vaecodec.engine.network import LIMIT, half
+from vaecodec.engine.quality import table_row
 from vaecodec.image.files import images_in, read_image
 from vaecodec.spec import POSITIONS, STEPS, Y_FRACTION, Z_FRACTION, step_parts
 from vaecodec_train.export.entropy import (
@@ -34,7 +36,6 @@ from vaecodec_train.model.checkpoint import load_autoencoder
 
 QUALITIES = (1, *range(10, 101, 10))
 CELL_SIDE = 64  # pixels
-ACTIVATION_LIMIT = 16383
 
 
 def main() -> None:
@@ -85,48 +86,50 @@ def measure(
     y, _ = autoencoder.latent(x, q)
     _, float_bits, _ = autoencoder.code_latent(y, q)
     median = autoencoder.prior_z._get_medians().reshape(1, -1, 1, 1)
-    z = torch.round(autoencoder.h_a(y * 0.25) - median)[0]
-    residual, log_scale = predict(entropy, engines, y[0].numpy(), z.numpy(), quality)
+    z = torch.round(autoencoder.h_a(y * 0.25) - median)
+    symbols, log_scale = predict(entropy, engines, by_cell(y), by_cell(z), quality)
     scale = bounded_scale(torch.from_numpy(log_scale * LOG_SCALE_UNIT + LOG_SCALE_MIN))
     index = entropy.scale_index[log_scale + 2048]
     table_scale = torch.from_numpy(LOG_SCALE_MIN + index * LOG_SCALE_SPACING).exp()
-    k = torch.from_numpy(residual)
+    k = torch.from_numpy(symbols)
     return np.array([float_bits.item(), bits(k, scale), bits(k, table_scale)])
+
+
+def by_cell(x: Tensor) -> F64:
+    """Return (1, channels, h, w) as (h, w, channels)."""
+    return x[0].permute(1, 2, 0).double().numpy()
 
 
 def predict(
     entropy: EntropyModel, engines: dict[str, Engine], y: F64, z: F64, quality: int
 ) -> tuple[F64, F64]:
-    """Run the integer networks. Returns the symbols of y and their log-scales, both (m, h, w)."""
-    m = len(y)
-    fixed_point = np.rint(z.transpose(1, 2, 0) * Z_FRACTION).astype(int) + entropy.z_median
-    p = engines["h_s"].run(saturated(fixed_point), quality)
-    y_hat = np.zeros((*p.shape[:2], m), int)  # in 1 / Y_FRACTION
+    """Run the integer networks. Returns the symbols of y and their log-scales, both (h, w, m).
+
+    y and the symbols z are (h, w, channels) as well.
+    """
+    m = y.shape[2]
+    p = engines["h_s"].run(saturated(z * Z_FRACTION + entropy.z_median), quality)
+    y_hat = np.zeros(y.shape, int)  # in 1 / Y_FRACTION
     symbols = np.zeros(y.shape)
     log_scales = np.zeros(y.shape, int)
-    knots = entropy.bias_scale.astype(float)
-    at = (quality - 1) / 99 * (len(knots) - 1)
-    bias = np.rint([np.interp(at, np.arange(len(knots)), row) for row in knots.T]).astype(int)
-    half = (1 << entropy.y_shift.astype(int)) >> 1
+    bias = table_row(entropy.bias_scale, quality)
     for step in range(STEPS):
-        known = saturated((y_hat + half) >> entropy.y_shift)
+        known = saturated((y_hat + half(entropy.y_shift)) >> entropy.y_shift)
         inputs = np.concatenate([p, known], 2) if step else p
         out = engines[f"context_{step}"].run(inputs, quality).astype(int)
         out = out.reshape(*out.shape[:2], POSITIONS, 2, m // STEPS)
         for position, part in enumerate(step_parts(step, m)):
-            channels, rows, columns = part
+            channels = part[2]
             mean = out[:, :, position, 0] << entropy.y_shift[channels]
             log_scale = out[:, :, position, 1] + bias[channels]
-            target = y[part].transpose(1, 2, 0)
-            symbol = np.rint(target - mean / Y_FRACTION).astype(int)
-            y_hat[rows, columns, channels] = mean + symbol * Y_FRACTION
-            symbols[part] = symbol.transpose(2, 0, 1)
-            log_scales[part] = log_scale.clip(-2048, 2047).transpose(2, 0, 1)
+            symbols[part] = np.rint(y[part] - mean / Y_FRACTION)
+            y_hat[part] = mean + symbols[part].astype(int) * Y_FRACTION
+            log_scales[part] = log_scale.clip(-2048, 2047)
     return symbols, log_scales
 
 
 def saturated(x: F64) -> F64:
-    return x.clip(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).astype(np.int16)
+    return x.clip(-LIMIT, LIMIT).astype(np.int16)
 
 
 def bits(symbols: Tensor, scale: Tensor) -> float:

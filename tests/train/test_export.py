@@ -1,6 +1,5 @@
 """From a checkpoint to a model folder that encodes and decodes exactly, with a small network of other widths."""
 
-import copy
 import dataclasses
 from pathlib import Path
 
@@ -15,9 +14,7 @@ from integer_networks import Int64, digest
 from small_training import UNEVEN_MODEL
 from vaecodec.errors import VaecodecError
 from vaecodec.model import networks, registry
-from vaecodec_train.export.integer import plan
-from vaecodec_train.export.model_folder import batches, export, load_crops, shuffled
-from vaecodec_train.export.qat import fake_quantize, train_entropy
+from vaecodec_train.export.model_folder import export, load_crops
 from vaecodec_train.model.autoencoder import Autoencoder
 from vaecodec_train.model.checkpoint import load_autoencoder, save_autoencoder
 from vaecodec_train.model.legacy_v0 import current_name
@@ -84,36 +81,6 @@ def test_plain_blocks_are_exported_as_well(tmp_path: Path) -> None:
     with torch.no_grad():
         expected, _ = plain.latent(x, torch.tensor([(q - 1) / 99]))
     assert np.abs(y - expected[0].numpy()).max() < 0.01 * float(expected.abs().max())
-
-
-def estimated_bits(model: Autoencoder, crops: list[np.ndarray]) -> float:
-    total = 0.0
-    with torch.no_grad():
-        for x, q in batches(crops):
-            _, bits_y, bits_z = model.code_latent(model.latent(x, q)[0], q)
-            total += (bits_y + bits_z).log().sum().item()
-    return total / len(crops)
-
-
-def test_quantization_aware_training_lowers_the_rate_of_the_integer_networks(
-    model: Autoencoder, tmp_path: Path
-) -> None:
-    """Fake quantization changes the rate as little as the real one, and training under it leaves a plain, better model."""
-    codec = copy.deepcopy(model)
-    crops = [np.asarray(kodak_crop(n, 128, 128)) for n in range(1, 9)]
-    scales = plan(codec, batches(crops))
-    before = estimated_bits(codec, crops)
-    hooks = fake_quantize(codec, scales)
-    assert estimated_bits(codec, crops) == pytest.approx(before, abs=0.05)
-    assert not torch.equal(codec.prior_head.weight, model.prior_head.weight)
-    for hook in hooks:
-        hook.remove()
-    codec = copy.deepcopy(model)
-    train_entropy(codec, scales, shuffled(crops), 30, lr=1e-3)
-    assert set(codec.state_dict()) == set(model.state_dict())
-    assert estimated_bits(codec, crops) < before - 0.01
-    changed = {n for n, p in codec.named_parameters() if not torch.equal(p, model.get_parameter(n))}
-    assert changed and all(n.startswith(("h_s", "prior_head", "context", "bias_")) for n in changed)
 
 
 def test_shipped_model_matches_its_figures() -> None:
