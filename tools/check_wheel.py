@@ -1,5 +1,10 @@
-"""Check the size and the contents of a built wheel: python tools/check_wheel.py WHEEL."""
+"""Check the size and the contents of built wheels: check_wheel.py [--compiled] WHEEL...
 
+With --compiled, the engine's C code must be in them, in a form for all versions of Python.
+"""
+
+import argparse
+import fnmatch
 import sys
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -15,19 +20,22 @@ MODEL_FILES = (
     "g_a.onnx",
     "g_s.onnx",
     "h_a.onnx",
-    "h_s.onnx",
-    "context_1.onnx",
-    "context_2.onnx",
-    "context_3.onnx",
+    "h_s.npz",
+    "context_0.npz",
+    "context_1.npz",
+    "context_2.npz",
+    "context_3.npz",
 )
 OTHER_FILES = (
     "vaecodec/py.typed",
+    "vaecodec/engine/_engine.pyi",
     "vaecodec_train/cli.py",
     "vaecodec_bench/report/assets/page.html",
     "vaecodec_bench/report/assets/page.css",
     "vaecodec_bench/report/assets/page.js",
     "vaecodec_bench/published/vtm.json",
 )
+EXTENSIONS = ("vaecodec/engine/_engine*.so", "vaecodec/engine/_engine*.pyd")
 FOLDERS = {"vaecodec", "vaecodec_train", "vaecodec_bench"}
 
 
@@ -53,12 +61,29 @@ def problems(path: Path) -> list[str]:
     return wrong
 
 
+def extension_problems(path: Path) -> list[str]:
+    """Return what a wheel lacks to have the engine's C code for all versions of Python."""
+    with zipfile.ZipFile(path) as wheel:
+        names = wheel.namelist()
+    found = any(fnmatch.filter(names, pattern) for pattern in EXTENSIONS)
+    wrong = [] if found else ["the engine's C code is missing"]
+    return wrong if "-cp311-abi3-" in path.name else [*wrong, "the tag is not cp311-abi3"]
+
+
 def main() -> None:
-    path = Path(sys.argv[1])
-    wrong = problems(path)
-    if wrong:
-        sys.exit("\n".join(f"{path.name}: {problem}" for problem in wrong))
-    print(f"{path.name}: {path.stat().st_size} bytes, complete")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL")
+    parser.add_argument("--compiled", action="store_true", help="require the C code")
+    options = parser.parse_args()
+    failed = False
+    for path in options.wheels:
+        wrong = problems(path) + (extension_problems(path) if options.compiled else [])
+        for problem in wrong:
+            print(f"{path.name}: {problem}", file=sys.stderr)
+        if not wrong:
+            print(f"{path.name}: {path.stat().st_size} bytes, complete")
+        failed |= bool(wrong)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
