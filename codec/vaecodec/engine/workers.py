@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from vaecodec.spec import MAX_THREADS
 
@@ -29,8 +30,11 @@ def run_in_threads(work: Callable[[], None], count: int) -> None:
     if _pool is None:
         # The pool starts a thread only when none is idle.
         _pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="vaecodec-engine")
-    others = [_pool.submit(work) for _ in range(count - 1)]
+    others = []
     try:
+        with suppress(RuntimeError):  # no thread can be started, such as while Python is ending
+            for _ in range(count - 1):
+                others.append(_pool.submit(work))
         work()
     finally:
         for other in others:
