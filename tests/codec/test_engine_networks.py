@@ -150,14 +150,39 @@ if child:
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_forked_child_runs_and_exits(tmp_path: Path) -> None:
+ENDING = """
+import sys, threading
+import numpy as np
+from vaecodec.engine import Engine, load_network
+engine, x = Engine(load_network(sys.argv[1]), 2), np.load(sys.argv[2])
+def work():
+    threading.main_thread().join()
+    print(np.array_equal(engine.run(x), Engine(engine.network, 1).run(x)))
+threading.Thread(target=work).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "output"),
+    [
+        pytest.param(
+            FORK,
+            "",
+            marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
+        ),
+        (ENDING, "True\n"),
+    ],
+    ids=["in a forked child", "after the main thread"],
+)
+def test_threads_at_odd_times(code: str, output: str, tmp_path: Path) -> None:
+    """A forked child runs, in threads of its own, and exits. So does a thread while Python ends, when none can be started."""
     network = random_stream(4, 10, 2)
     save_network(network, tmp_path / "network.npz")
     np.save(tmp_path / "x.npy", random_input(network, (24, 8)))
     files = [str(tmp_path / name) for name in ("network.npz", "x.npy")]
-    done = subprocess.run([sys.executable, "-c", FORK, *files], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == output, done.stderr
 
 
 @pytest.mark.parametrize("name", available())
