@@ -41,11 +41,8 @@ def kernels() -> tuple[str, ...]:
 def local_buffers(parts: list[tuple[Layer, ...]]) -> set[str]:
     """Return the buffers that only one stage uses, of which a thread needs no more than a band."""
     used = [{name for layer in part for name in (layer.source, layer.target)} for part in parts]
-    names = set().union(*used)
-    shared = {layer.source for part in parts for layer in part if layer.kind == "depthwise"}
-    return {
-        name for name in names - shared - {INPUT, OUTPUT} if sum(name in part for part in used) == 1
-    }
+    names = set().union(*used) - {INPUT, OUTPUT}
+    return {name for name in names if sum(name in part for part in used) == 1}
 
 
 def pack_linear(weight: Tensor) -> Tensor:

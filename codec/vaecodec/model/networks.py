@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from vaecodec._arrays import F32, I16, I32, U8
-from vaecodec.engine import Engine, load_network
+from vaecodec.engine import Buffer, Engine, Network, load_network
 from vaecodec.engine.network import INPUT, LIMIT, OUTPUT, half
 from vaecodec.engine.quality import table_row
 from vaecodec.engine.workers import available_cores
@@ -105,17 +105,21 @@ class Networks:
         if engine is None:
             path = self.folder / f"{network}.npz"
             loaded = load_network(path)
-            shape = (loaded.buffers[INPUT].scale, loaded.buffers[OUTPUT].scale)
-            channels = (loaded.buffers[INPUT].channels, loaded.buffers[OUTPUT].channels)
-            if network == "h_s":
-                fits = shape == (1, 4) and channels[0] == self.channels_z
-            else:
-                fits = shape == (2, 1) and channels[1] == 2 * self.m
-            if not fits:
+            if not self._fits(network, loaded):
                 raise ModelError(f"{path}: does not fit the other files of the model")
             engine = Engine(loaded, self.threads or available_cores())
             self._engines[network] = engine
         return engine
+
+    def _fits(self, name: str, network: Network) -> bool:
+        """Return whether an integer network has the channels and scales that its use expects."""
+        given = network.buffers[INPUT]
+        result = network.buffers[OUTPUT]
+        if name == "h_s":
+            return given == Buffer(self.channels_z, 1) and result.scale == 4
+        p = self.engine("h_s").network.buffers[OUTPUT].channels
+        seen = p if name == "context_0" else p + self.m
+        return given == Buffer(seen, 2) and result == Buffer(2 * self.m, 1)
 
     def _session(self, graph: str) -> Any:
         session = self._sessions.get(graph)
