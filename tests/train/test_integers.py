@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from helpers import kodak_crop
 from small_training import UNEVEN_MODEL
 from vaecodec.engine import Buffer, Engine, Layer, Network, reference
-from vaecodec.engine.network import LIMIT, OUTPUT, SUM_LIMIT, half
+from vaecodec.engine.network import LIMIT, OUTPUT, SUM_LIMIT, half, stages
 from vaecodec.engine.quality import table_row
 from vaecodec.errors import VaecodecError
 from vaecodec.spec import POSITIONS, STEPS, Y_FRACTION, Z_FRACTION, step_parts
-from vaecodec_train.export.engine_network import Builder, engine_order, to_integers
+from vaecodec_train.export.engine_network import MARGIN, Builder, engine_order, to_integers
 from vaecodec_train.export.entropy import LOG_SCALE_UNIT, EntropyModel, entropy_model
 from vaecodec_train.export.model_folder import batches
 from vaecodec_train.export.ranges import watched
@@ -31,7 +31,7 @@ def wake(network: nn.Module) -> None:
         for module in network.modules():
             if isinstance(module, PlainBlock):
                 for conv in (module.mix_out, module.project):
-                    conv.weight.mul_(20)
+                    conv.weight.mul_(60)
                     conv.bias.normal_(0, 0.1)
 
 
@@ -101,6 +101,15 @@ def y_input(entropy: EntropyModel, y_hat: np.ndarray) -> np.ndarray:
     return saturated((in_64ths + half(entropy.y_shift)) >> entropy.y_shift)
 
 
+def test_p_follows_the_float_one(model: Autoencoder, entropy: EntropyModel) -> None:
+    """Within a few of its steps, although the medians of z are rounded."""
+    expected = Float(model, np.asarray(kodak_crop(12, 128, 192)), 50)
+    p = Engine(entropy.networks["h_s"]).run(z_input(entropy, expected.z), 50).astype(float)
+    steps = (p * expected.p).sum((0, 1)) / (p * p).sum((0, 1))  # least squares
+    assert np.abs(p - expected.p / steps).max() < 8
+    assert np.abs(p).max() > 1000
+
+
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_integer_networks_follow_the_float_ones(
     model: Autoencoder, entropy: EntropyModel, quality: float
@@ -152,7 +161,7 @@ def test_no_activation_of_a_calibration_crop_saturates(
     assert sorted(seen) == sorted(layers)
     assert max(seen.values()) < LIMIT
     inner = {name: value for name, value in seen.items() if "head" not in name}
-    assert max(inner.values()) < LIMIT / 3  # the margin is 4
+    assert max(inner.values()) < LIMIT / MARGIN + 20
 
 
 def test_all_modules_in_one_network() -> None:
@@ -174,6 +183,7 @@ def test_all_modules_in_one_network() -> None:
     builder.buffer(OUTPUT, 4 * (3 * largest + np.abs(bias).max()) / LIMIT, 2)
     builder.gain("gain", gain, bias, stream, OUTPUT)
     network = builder.finish()
+    assert len(stages(network)) == 4  # one more than there are depthwise layers
     out = Engine(network).run(np.rint(cells(x) / steps).astype(np.int16), 100)
     expected = cells(y) * gain[1] + bias[1]
     assert np.abs(out * builder.steps[OUTPUT] - expected).max() < 2e-3 * np.abs(expected).max()
