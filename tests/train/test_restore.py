@@ -94,21 +94,21 @@ def test_damage() -> None:
 def test_weights_of_the_shipped_model() -> None:
     weights = Path(__file__).parents[2] / "train" / "weights"
     assert same_encoder(
-        load_autoencoder(weights / "d02043bc.safetensors")[0], registry.load_model("d02043bc")
+        load_autoencoder(weights / "f5079916.safetensors")[0], registry.load_model("f5079916")
     )
-    other, _ = load_autoencoder(weights / "d02043bc.safetensors")
+    other, _ = load_autoencoder(weights / "f5079916.safetensors")
     with torch.no_grad():
         other.g_a.stem.weight *= 1.2
-    assert not same_encoder(other, registry.load_model("d02043bc"))
-    assert not same_encoder(codec(), registry.load_model("d02043bc"))
+    assert not same_encoder(other, registry.load_model("f5079916"))
+    assert not same_encoder(codec(), registry.load_model("f5079916"))
 
 
 def test_outputs_are_checked_before_the_training(dataset: Dataset, tmp_path: Path) -> None:
-    weights = Path(__file__).parents[2] / "train" / "weights" / "d02043bc.safetensors"
+    weights = Path(__file__).parents[2] / "train" / "weights" / "f5079916.safetensors"
     (tmp_path / "there.onnx").write_bytes(b"")
     for output, reason in (
         (tmp_path / "there.onnx", "--force"),
         (tmp_path / "none" / "x.onnx", "folder"),
     ):
         with pytest.raises(VaecodecError, match=reason):
-            restore("denoise", weights, [tmp_path], "d02043bc", 30, output)
+            restore("denoise", weights, [tmp_path], "f5079916", 30, output)

@@ -129,7 +129,7 @@ def finetune(
 ) -> None:
     """Adapt a model to your own kind of images by training its networks further.
 
-    Example: vaecodec-train finetune train/weights/b7bfe488.safetensors --data scans/ -o runs/scans
+    Example: vaecodec-train finetune train/weights/db8fe560.safetensors --data scans/ -o runs/scans
     """
     from vaecodec.image.files import images_in
     from vaecodec_train.config import TrainConfig
@@ -288,7 +288,7 @@ def restore(
 ) -> None:
     """Adapt the synthesis of a model to remove noise, fill holes, or double the resolution.
 
-    Example: vaecodec-train restore denoise train/weights/b7bfe488.safetensors --data photos/
+    Example: vaecodec-train restore denoise train/weights/db8fe560.safetensors --data photos/
     -o denoise.onnx
     """
     from vaecodec.model import registry
