@@ -31,13 +31,14 @@ _Static_assert((-3 >> 1) == -2, "shifts of negative numbers must be arithmetic")
 /* ---- 1. data -------------------------------------------------------------------------------- */
 
 enum { LIMIT = 16383 };  /* activations lie within +-LIMIT */
-enum { PANEL = 16 };     /* outputs whose weights are stored together */
-enum { MAX_BUFFERS = 32 };
-enum { LINEAR, DEPTHWISE, GAIN, SHUFFLE, UNSHUFFLE };
+enum { PANEL = 16 };  /* outputs whose weights are stored together */
+enum { MAX_BUFFERS = 33 };
+enum { LINEAR, DEPTHWISE, GAIN, SHUFFLE, UNSHUFFLE, CLAMP };
 enum { ADD = 1, RELU = 2 };
 
 /* An array of int16 (rows, columns, channels), followed by room for one more value. `n` rows of the
- * network are n * scale rows of the buffer. A local buffer holds one band of rows. */
+ * network are n * scale rows of the buffer. A local buffer holds one band of rows. Buffer 0 is what
+ * the caller gives. It has no more room, and only the layer CLAMP reads it. */
 typedef struct {
     int64_t channels, scale, local;
 } Shape;
@@ -650,6 +651,11 @@ static void reshuffle(const Layer *l, const int16_t *x, ptrdiff_t source_pitch, 
                 }
 }
 
+static void clamp_given(const int16_t *x, int16_t *y, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < count; i++) y[i] = (int16_t)clamp(x[i], -LIMIT);
+}
+
 /* Runs a layer on a band: rows `first` to `last` - 1 of the network. */
 static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t last)
 {
@@ -691,6 +697,9 @@ static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t
     case SHUFFLE:
         reshuffle(l, x, from->channels, y, to->channels, rows / l->factor, columns / l->factor);
         break;
+    case CLAMP:
+        clamp_given(x, y, rows * target_width);
+        break;
     case UNSHUFFLE:
         reshuffle(l, x, from->channels, y, to->channels, rows, columns);
         break;
@@ -710,23 +719,30 @@ static void run_stage(const Run *run, const Stage *stage, ptrdiff_t first, ptrdi
     }
 }
 
-/* Takes and runs shares until none is left. All threads call this with the same `progress`. A share
+/* Waits until `count` shares are finished. */
+static void wait_for(int64_t *progress, int64_t count)
+{
+    for (int tries = 0; load(progress + 1) < count;)
+        if (tries < SPINS)
+            tries++;
+        else
+            give_way();
+}
+
+/* Takes and runs shares until all are finished. All threads call this with the same `progress`. A share
  * is a range of rows of one stage. progress[0] is the next share to take, progress[1] the number of
  * finished ones. A share waits until those of all earlier stages are finished. Its own stage cannot
  * have begun before, so it is enough to count. Nobody waits for a thread that has taken no share. */
 static void run_shares(const Run *run, const Stage *stages, ptrdiff_t stage_count, ptrdiff_t share, int64_t *progress)
 {
-    int64_t shares = (run->rows + share - 1) / share;
-    for (int64_t taken; (taken = fetch_add(progress)) < stage_count * shares; fetch_add(progress + 1)) {
+    int64_t shares = (run->rows + share - 1) / share, count = stage_count * shares;
+    for (int64_t taken; (taken = fetch_add(progress)) < count; fetch_add(progress + 1)) {
         int64_t stage = taken / shares;
         ptrdiff_t first = (ptrdiff_t)(taken % shares) * share, end = run->rows;
-        for (int tries = 0; load(progress + 1) < stage * shares;)
-            if (tries < SPINS)
-                tries++;
-            else
-                give_way();
+        wait_for(progress, stage * shares);
         run_stage(run, stages + stage, first, end - first < share ? end : first + share);
     }
+    wait_for(progress, count);
 }
 
 /* ---- 4. Python ------------------------------------------------------------------------------ */
@@ -757,7 +773,7 @@ static int buffers_fit(const Run *run, const Stage *stages, ptrdiff_t stage_coun
     for (ptrdiff_t b = 0; b < count; b++) {
         const Shape *s = run->shapes + b;
         int64_t rows = s->local && band < run->rows ? band : run->rows;
-        int64_t needed = rows * run->columns * s->scale * s->scale * s->channels + 1;
+        int64_t needed = rows * run->columns * s->scale * s->scale * s->channels + (b > 0);
         if (views[b].len / (Py_ssize_t)sizeof(int16_t) < needed) return 0;
     }
     return 1;
@@ -783,7 +799,7 @@ static PyObject *run_network(PyObject *self, PyObject *args)
     int sensible = run.kernel && count <= MAX_BUFFERS && given[SHAPES].len == count * (Py_ssize_t)sizeof(Shape)
                    && given[PROGRESS].len >= 2 * (Py_ssize_t)sizeof(int64_t) && rows > 0 && columns > 0 && share > 0;
     while (sensible && held < count
-           && !PyObject_GetBuffer(PyTuple_GetItem(arrays, held), views + held, PyBUF_WRITABLE)) {
+           && !PyObject_GetBuffer(PyTuple_GetItem(arrays, held), views + held, PyBUF_SIMPLE)) {
         buffers[held] = views[held].buf;
         held++;
     }

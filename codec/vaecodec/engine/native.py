@@ -9,7 +9,6 @@ import numpy.typing as npt
 from vaecodec.engine.network import (
     INPUT,
     KINDS,
-    LIMIT,
     OUTPUT,
     Buffer,
     Layer,
@@ -26,6 +25,8 @@ try:
 except ImportError:  # installed without a compiler
     _engine = None  # type: ignore[assignment]
 
+CLAMP = "clamp"  # the kind of the layer that clamps what `run` is given
+GIVEN = ""  # the buffer that it reads
 PANEL = 16  # outputs whose weights are stored together
 BAND_PIXELS = 192  # of a band of rows, about. Its activations stay in the L2 cache
 SHARES_PER_THREAD = 2  # so that a thread that starts late does less
@@ -41,7 +42,7 @@ def kernels() -> tuple[str, ...]:
 def local_buffers(parts: list[tuple[Layer, ...]]) -> set[str]:
     """Return the buffers that only one stage uses, of which a thread needs no more than a band."""
     used = [{name for layer in part for name in (layer.source, layer.target)} for part in parts]
-    names = set().union(*used) - {INPUT, OUTPUT}
+    names = set().union(*used) - {GIVEN, OUTPUT}
     return {name for name in names if sum(name in part for part in used) == 1}
 
 
@@ -62,6 +63,10 @@ class Program:
     """A network packed for the C code. `run` may be called from several threads at once."""
 
     def __init__(self, network: Network):
+        given = Buffer(network.buffers[INPUT].channels, network.buffers[INPUT].scale)
+        clamp = Layer(CLAMP, GIVEN, INPUT, given.channels, given.channels)
+        buffers = {GIVEN: given, **network.buffers}
+        network = Network(buffers, (clamp, *network.layers), network.tensors)
         self.network = network
         self.names = list(network.buffers)
         self._constants: list[npt.NDArray[np.uint8]] = []
@@ -94,7 +99,7 @@ class Program:
         elif layer.name:
             weight, bias, shift = self._store(layer)
         return [
-            KINDS.index(layer.kind),
+            (*KINDS, CLAMP).index(layer.kind),
             layer.add + 2 * layer.relu,
             self.names.index(layer.source),
             layer.source_channel,
@@ -184,17 +189,16 @@ class Program:
         return np.array(stages, np.int64)
 
     def _whole_buffers(self, x: I16, rows: int, columns: int) -> dict[int, I16]:
-        """Return the buffers that hold all rows, flat and by number, with the input filled in."""
+        """Return the buffers that hold all rows, flat and by number, `x` among them."""
         whole = {}
         for i, (name, buffer) in enumerate(self.network.buffers.items()):
             size = values_in(buffer, rows, columns)
-            if name == OUTPUT:
+            if name == GIVEN:
+                whole[i] = np.ascontiguousarray(x).reshape(-1)
+            elif name == OUTPUT:
                 whole[i] = np.empty(size, np.int16)
             elif name not in self.local:
                 whole[i] = _memory.array("whole", i, size)
-        values = whole[self.names.index(INPUT)][: x.size]
-        values.reshape(x.shape)[:] = x
-        np.clip(values, -LIMIT, LIMIT, out=values)
         return whole
 
 

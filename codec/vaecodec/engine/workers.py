@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
 from vaecodec.spec import MAX_THREADS
@@ -18,28 +18,28 @@ def available_cores() -> int:
 
 
 def run_in_threads(work: Callable[[], None], count: int) -> None:
-    """Call `work` in this thread and in up to `count` - 1 others, and wait for all.
+    """Call `work` in this thread and in up to `count` - 1 others.
 
-    Calls that have not started when this thread's call returns are cancelled. So `work` must be a
-    loop that takes whatever is left to do.
+    `work` must be a loop that takes whatever is left to do, and returns when all of it is done. So
+    this function returns with this thread's call. Others may not have started then, or may not
+    have returned yet.
     """
     global _pool
-    if count == 1:
-        work()
-        return
-    if _pool is None:
-        # The pool starts a thread only when none is idle.
-        _pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="vaecodec-engine")
     others = []
-    try:
+    if count > 1:
+        if _pool is None:
+            # The pool starts a thread only when none is idle.
+            _pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="vaecodec-engine")
         with suppress(RuntimeError):  # no thread can be started, such as while Python is ending
             for _ in range(count - 1):
                 others.append(_pool.submit(work))
+    try:
         work()
-    finally:
-        for other in others:
-            if not other.cancel():
-                other.result()
+    except BaseException:  # such as KeyboardInterrupt: the caller's arrays must not be in use
+        wait(others)
+        raise
+    for other in others:
+        other.cancel()
 
 
 def _forget_pool() -> None:
