@@ -29,7 +29,7 @@ CLAMP = "clamp"  # the kind of the layer that clamps what `run` is given
 GIVEN = ""  # the buffer that it reads
 PANEL = 16  # outputs whose weights are stored together
 BAND_PIXELS = 192  # of a band of rows, about. Its activations stay in the L2 cache
-SHARES_PER_THREAD = 2  # so that a thread that starts late does less
+SHARES_PER_THREAD = 4  # so that a thread that starts late does less
 
 I16 = npt.NDArray[np.int16]
 
