@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 # The wheel holds three packages and two models. The limit lies a little above what they need
-# (42.3 MB), so that a file that does not belong there is noticed. Raise it together with the
+# (43.3 MB), so that a file that does not belong there is noticed. Raise it together with the
 # change that needs the space.
-MAX_BYTES = 43_000_000
+MAX_BYTES = 44_000_000
 DEFAULT_MODEL = "vaecodec/model/weights/default"
 MODEL_FILES = (
     "manifest.json",
