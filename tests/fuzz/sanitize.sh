@@ -20,7 +20,8 @@ gcc -std=c11 -O2 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sani
 sanitized() {
     echo "== $*"
     LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \
-        ASAN_OPTIONS=detect_leaks=0 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$built:$repo/tests" "$python" -W ignore "$@"
+        ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONDONTWRITEBYTECODE=1 \
+        PYTHONPATH="$built:$repo/tests" "$python" -W ignore "$@"
 }
 cd "$repo"
 shopt -s nullglob
