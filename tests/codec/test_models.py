@@ -1,16 +1,19 @@
 """Models that are missing, damaged, or not those of the file."""
 
+import json
 import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import vaecodec
 from vaecodec.errors import ModelError
 from vaecodec.model import registry
+from vaecodec.model.networks import content_id
 
 
 @pytest.fixture
@@ -40,6 +43,36 @@ def test_an_incomplete_model_is_refused(model_folder: Path, photo: Image.Image) 
     (model_folder / "h_a.onnx").unlink()
     with pytest.raises(ModelError, match=str(model_folder)):
         vaecodec.encode(photo, model=str(model_folder))
+
+
+def sealed(folder: Path) -> str:
+    """Give a changed model the id of its contents."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["id"] = content_id(folder)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", ["h_s", "context_0", "context_3"])
+def test_networks_that_do_not_fit_each_other_are_refused(
+    model_folder: Path, photo: Image.Image, name: str
+) -> None:
+    other = "context_0" if name != "context_0" else "context_1"
+    shutil.copy(model_folder / f"{other}.npz", model_folder / f"{name}.npz")
+    with pytest.raises(ModelError, match=rf"{name}\.npz: does not fit the other files"):
+        vaecodec.encode(photo, model=sealed(model_folder))
+
+
+@pytest.mark.parametrize(("value", "extra"), [(17, 0), (0, 1)])
+def test_a_model_with_a_wrong_y_shift_is_refused(
+    model_folder: Path, photo: Image.Image, value: int, extra: int
+) -> None:
+    with np.load(model_folder / "tables.npz") as file:
+        tables = {name: file[name] for name in file.files}
+    tables["y_shift"] = np.full(len(tables["y_shift"]) + extra, value, np.uint8)
+    np.savez(model_folder / "tables.npz", **tables)
+    with pytest.raises(ModelError, match="y_shift"):
+        vaecodec.encode(photo, model=sealed(model_folder))
 
 
 def test_a_model_folder_serves_as_its_id(
