@@ -12,7 +12,7 @@ STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 class BuildExtensions(build_ext):
-    """Sets the compiler's options, and forgets extensions that could not be built."""
+    """Sets the compiler's options, and leaves out extensions that could not be built."""
 
     def build_extensions(self) -> None:
         msvc = self.compiler.compiler_type == "msvc"

@@ -1,4 +1,4 @@
-"""Check an installed vaecodec, as a release's wheels are: check_install.py."""
+"""Check an installed vaecodec, such as one from a release's wheel: check_install.py."""
 
 import sys
 

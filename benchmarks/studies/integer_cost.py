@@ -2,8 +2,8 @@
 
 The float networks and the integer ones code the same latents y, given the same z. Their bits are
 the code lengths under a Gaussian with the mean and scale that they predict. A last column rounds
-the scale to one of the 64 probability tables. The pictures are crops from a folder, others than
-those for calibration, or all images of a second folder.
+the scale to that of one of the 64 probability tables. The pictures are crops from a folder, other
+than those for calibration, or all images of a second folder.
 """
 
 import argparse

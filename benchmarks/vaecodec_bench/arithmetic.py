@@ -152,7 +152,7 @@ def peak_share(
 def matrix_product(
     rows: int, inputs: int, outputs: int, threads: int, count: int = 1
 ) -> Callable[[], object]:
-    """Return a function that multiplies a float32 matrix with `count` others in ONNX Runtime.
+    """Return a function that multiplies a float32 matrix by `count` others in ONNX Runtime.
 
     The others are constants, as the weights of a network are.
 

@@ -3,7 +3,7 @@
 from vaecodec.errors import ParameterError
 
 STEPS = 4  # context steps in which y is coded, and groups that its channels form
-POSITIONS = 4  # positions in a 2x2 cell of y
+POSITIONS = 4  # positions in a 2x2 square of cells of y
 SEGMENTS = STEPS + 1  # coded parts of a tile: z, then the steps of y
 Z_FRACTION = 16  # z_hat is a fixed-point number in units of 1/16
 Y_FRACTION = 64  # means and y_hat are fixed-point numbers in units of 1/64
@@ -24,7 +24,7 @@ def group_at(step: int, position: int) -> int:
 
 
 def step_parts(step: int, m: int) -> list[Part]:
-    """Return the parts of y (h, w, m) that a step codes, one for each position of a 2x2 cell."""
+    """Return the parts of y (h, w, m) that a step codes, one for each position of a 2x2 square."""
     group_size = m // STEPS
     parts = []
     for position in range(POSITIONS):

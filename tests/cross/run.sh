@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs checks under emulated aarch64 and old x86-64 on an x86-64 Debian host: run.sh [SCRIPT [ARGUMENT...]]
-# SCRIPT: unless given, tests/cross/check_latents.py and tests/fuzz/networks.py, and the latter's networks on WebAssembly
-# too. Exits with 1 if any of them fails.
+# SCRIPT: by default tests/fuzz/networks.py and tests/cross/check_latents.py. Without SCRIPT, it also runs random
+# networks on WebAssembly and compiles the engine for Windows and macOS. Exits with 1 if anything fails.
 # CROSS_CPUS: the emulated aarch64 CPUs, one run each. Everything built lies in .cross/; remove it to start afresh.
 set -euo pipefail
 

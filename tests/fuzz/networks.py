@@ -34,7 +34,7 @@ class Maker:
         return int(self.rng.integers(first, last + 1))
 
     def part(self, first: int, last: int, count: int = 0) -> tuple[int, int]:
-        """Return the begin and the size of some channels from `first` to `last`."""
+        """Return the first and the number of some channels from `first` to `last` - 1."""
         count = count or (last - first if self.chance(0.5) else self.number(1, last - first))
         return first + self.number(0, last - first - count), count
 
@@ -145,7 +145,7 @@ def random_network(rng: np.random.Generator) -> Network:
 
 
 def random_input(rng: np.random.Generator, network: Network) -> np.ndarray:
-    """Make an input: small values, all values, or extremes alone."""
+    """Make an input of small values, of any values, or of extremes alone."""
     finest = max(buffer.scale for buffer in network.buffers.values())
     most = max(1, MAX_PIXELS // finest**2)
     rows = int(rng.integers(1, min(most, 40) + 1))
@@ -163,7 +163,7 @@ def random_input(rng: np.random.Generator, network: Network) -> np.ndarray:
 
 
 def compare(seed: int, kernels: Iterable[str]) -> int:
-    """Compare kernels with NumPy on a network. Returns the number of different results it has."""
+    """Compare kernels with NumPy on a network. Returns how many different values it puts out."""
     rng = np.random.default_rng(seed)
     network = random_network(rng)
     x = random_input(rng, network)

@@ -16,7 +16,7 @@ gcc -std=c11 -O2 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sani
     -I"$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
     "$repo/codec/vaecodec/engine/engine.c" -o "$built/vaecodec/engine/_engine.abi3.so"
 
-# libstdc++ as well: the sanitizer wants to see its exceptions, which ONNX Runtime throws.
+# libstdc++ as well: the sanitizer must intercept its exceptions, which ONNX Runtime throws.
 sanitized() {
     echo "== $*"
     LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \

@@ -1,6 +1,6 @@
-"""What is fuzzed: functions of any bytes, which raise nothing unless there is a fault.
+"""The targets of the fuzzer: functions that take any bytes and raise only if there is a bug.
 
-`python tests/fuzz/targets.py RUNS [SEED]` decodes so many mutated files in a plain loop.
+`python tests/fuzz/targets.py RUNS [SEED]` decodes RUNS mutated files in a plain loop.
 """
 
 import random

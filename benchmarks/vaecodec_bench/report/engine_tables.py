@@ -67,8 +67,8 @@ def _networks(results: dict[str, Any]) -> EngineTable:
     width, height = results["picture"]
     text = (
         f"Whole networks ({', '.join(results['networks'])}: {results['macs'] / 1e9:.2f} GMAC for "
-        f"a picture of {width} x {height}) on one thread, the share of the time that is not "
-        "linear layers but depthwise ones, shuffles, gains, copies and Python, and the speed of "
-        f"{threads} threads as a multiple of that of one."
+        f"a picture of {width} x {height}) on one thread, the share of the time that all but "
+        "linear layers take (depthwise layers, shuffles, gains, copies and Python), and the speed "
+        f"of {threads} threads as a multiple of that of one."
     )
-    return EngineTable(text, ["engine", "ms", "GMAC/s", "not products", f"{threads} threads"], rows)
+    return EngineTable(text, ["engine", "ms", "GMAC/s", "not linear", f"{threads} threads"], rows)

@@ -1,6 +1,6 @@
 """The `info` command.
 
-About files it must not load numpy or any other large package, so that it starts fast.
+With files alone, it loads neither NumPy nor any other large package, so that it starts fast.
 """
 
 from typing import Any
@@ -43,7 +43,11 @@ def info(files: VaeFiles = None, engine: EngineInfo = False, as_json: Json = Fal
 
 
 def print_engine(as_json: bool) -> None:
-    """Print which engine runs the networks. Raises ParameterError if there is no such engine."""
+    """Print which engine runs the integer networks.
+
+    Raises:
+        ParameterError: This machine does not have the engine that $VAECODEC_ENGINE names.
+    """
     from vaecodec.engine import available, chosen
 
     name, names = chosen(), available()

@@ -76,7 +76,7 @@ EngineInfo = Annotated[
     bool,
     typer.Option(
         "--engine",
-        help="Print which engine runs the networks, and which others this machine has. "
+        help="Print which engine runs the integer networks, and which others this machine has. "
         "$VAECODEC_ENGINE chooses one.",
     ),
 ]

@@ -40,9 +40,9 @@ class Latents:
 class StepCells:
     """The latents of y that one step codes, out of an array (4h, 4w, m) with h, w cells of z.
 
-    An array of their values has the shape (2h, 2w, 4, m/4): row and column of the 2x2 cell,
-    position in the cell, channel of the group that is coded there. A list of their values runs in
-    the same order. It leaves out what lies beyond the tile.
+    An array of their values has the shape (2h, 2w, 4, m/4): row and column of the 2x2 square,
+    position in it, channel of the group that is coded there. A list of their values runs in the
+    same order. It leaves out what lies beyond the tile.
     """
 
     step: int
@@ -111,8 +111,8 @@ def encode_tile(
         nets: The networks.
         quality: 1 to 100.
         size: Height and width of the tile in pixels.
-        sinks: What takes the symbols of z and of the four steps of y: five sinks, often five
-            times the same one.
+        sinks: Where the symbols of z and of the four steps of y go: five sinks, often the same
+            one five times.
         y: As `Networks.analyse` returns it, padded to whole cells of z.
         z: As `Networks.hyper_analyse` returns it.
 

@@ -32,13 +32,13 @@ _Static_assert((-3 >> 1) == -2, "shifts of negative numbers must be arithmetic")
 
 enum { LIMIT = 16383 };  /* activations lie within +-LIMIT */
 enum { PANEL = 16 };  /* outputs whose weights are stored together */
-enum { MAX_BUFFERS = 33 };
+enum { MAX_BUFFERS = 33 };  /* those of a network, and what the caller gives */
 enum { LINEAR, DEPTHWISE, GAIN, SHUFFLE, UNSHUFFLE, CLAMP };
 enum { ADD = 1, RELU = 2 };
 
 /* An array of int16 (rows, columns, channels), followed by room for one more value. `n` rows of the
  * network are n * scale rows of the buffer. A local buffer holds one band of rows. Buffer 0 is what
- * the caller gives. It has no more room, and only the layer CLAMP reads it. */
+ * the caller gives. It has no such room, and only the layer CLAMP reads it. */
 typedef struct {
     int64_t channels, scale, local;
 } Shape;
@@ -103,7 +103,7 @@ static void linear_portable(const Weights *l, const int16_t *x, int16_t *y, ptrd
     }
 }
 
-/* Sets the nine inputs of an output, in row-major order, and zeros for the tenth weight. */
+/* Points `tap` to the nine inputs of an output, in row-major order, and to zeros for the tenth weight. */
 INLINE void taps(const int16_t *tap[10], const int16_t *const x[3], const ptrdiff_t step[3], ptrdiff_t p,
                  ptrdiff_t pixels, ptrdiff_t channel)
 {
@@ -417,7 +417,7 @@ static uint64_t enabled_state(void)
 
 enum { HAS_AVX2 = 1, HAS_AVXVNNI = 2, HAS_VNNI = 4 };
 
-/* Returns what the processor has, if the operating system saves its registers. */
+/* Returns the instruction sets that the processor has and whose registers the operating system saves. */
 static int read_features(void)
 {
     unsigned r[4], most;
@@ -731,8 +731,9 @@ static void wait_for(int64_t *progress, int64_t count)
 
 /* Takes and runs shares until all are finished. All threads call this with the same `progress`. A share
  * is a range of rows of one stage. progress[0] is the next share to take, progress[1] the number of
- * finished ones. A share waits until those of all earlier stages are finished. Its own stage cannot
- * have begun before, so it is enough to count. Nobody waits for a thread that has taken no share. */
+ * finished ones. A share waits until those of all earlier stages are finished. No share of its own
+ * stage can finish before that, so it is enough to count them. No thread waits for one that has
+ * taken no share. */
 static void run_shares(const Run *run, const Stage *stages, ptrdiff_t stage_count, ptrdiff_t share, int64_t *progress)
 {
     int64_t shares = (run->rows + share - 1) / share, count = stage_count * shares;

@@ -28,8 +28,8 @@ except ImportError:  # installed without a compiler
 CLAMP = "clamp"  # the kind of the layer that clamps what `run` is given
 GIVEN = ""  # the buffer that it reads
 PANEL = 16  # outputs whose weights are stored together
-BAND_PIXELS = 192  # of a band of rows, about. Its activations stay in the L2 cache
-SHARES_PER_THREAD = 4  # so that a thread that starts late does less
+BAND_PIXELS = 192  # at most, in a band of several rows, so that activations stay in the L2 cache
+SHARES_PER_THREAD = 4  # more than 1, so that a thread that starts late takes fewer of them
 
 I16 = npt.NDArray[np.int16]
 

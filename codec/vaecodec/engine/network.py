@@ -18,7 +18,7 @@ from vaecodec.errors import ModelError
 LIMIT = 16383  # activations are int16 within ±LIMIT
 SUM_LIMIT = 2**31  # every sum, rounding included, is smaller in magnitude
 MAX_SHIFT = 30
-MAX_BUFFERS = 32  # as in engine.c
+MAX_BUFFERS = 32  # engine.c has room for these and for the given input
 KINDS = ("linear", "depthwise", "gain", "shuffle", "unshuffle")
 FACTORS = (2, 8)  # of shuffle and unshuffle
 INPUT = "input"
@@ -195,7 +195,7 @@ def _check_shuffle(layer: Layer, source: Buffer, target: Buffer) -> None:
         (layer.inputs, layer.outputs) if layer.kind == "shuffle" else (layer.outputs, layer.inputs)
     )
     if layer.factor not in FACTORS or layer.relu or layer.name:
-        raise ModelError(f"a {layer.kind} by {layer.factor} with these options")
+        raise ModelError(f"cannot {layer.kind} by {layer.factor} with these options")
     if wide != narrow * layer.factor**2 or fine.scale != coarse.scale * layer.factor:
         raise ModelError(f"the buffers do not differ by a factor of {layer.factor}")
 
@@ -286,7 +286,7 @@ def load_network(path: Path) -> Network:
 def _array(member: Any) -> Tensor:
     """Return a member of an archive if it is an array of integers."""
     if not isinstance(member, np.ndarray) or member.dtype.kind not in "iu":
-        raise TypeError("a member is no array of integers")
+        raise TypeError("a member is not an array of integers")
     return member
 
 

@@ -21,8 +21,8 @@ def run_in_threads(work: Callable[[], None], count: int) -> None:
     """Call `work` in this thread and in up to `count` - 1 others.
 
     `work` must be a loop that takes whatever is left to do, and returns when all of it is done. So
-    this function returns with this thread's call. Others may not have started then, or may not
-    have returned yet.
+    this function returns as soon as this thread's call does. The other calls may not have started
+    by then, or not have returned yet.
     """
     global _pool
     others = []

@@ -200,8 +200,8 @@ class Networks:
         """Run h_s on the symbols of z, shape (channels, h, w).
 
         Returns:
-            The state of the context model, shape (4h, 4w, P + m): p, then what is known of y,
-            which is nothing yet, as `y_input` returns it.
+            The state of the context model, shape (4h, 4w, P + m): p, then y as far as it is
+            known, in the units of `y_input`. It is 0 here, since nothing of y is known yet.
         """
         fixed_point = z * Z_FRACTION + self.tables["z_median"].reshape(-1, 1, 1)
         x = np.clip(fixed_point, -LIMIT, LIMIT).astype(np.int16).transpose(1, 2, 0)
@@ -221,7 +221,7 @@ class Networks:
 
         Returns:
             Means in 1/64 and table indices, both of shape (2h, 2w, 4, m/4): row and column of
-            the 2x2 cell, position in the cell, channel of the group that is coded there.
+            the 2x2 square, position in it, channel of the group that is coded there.
         """
         engine = self.engine(f"context_{step}")
         out = engine.run(state[..., : engine.inputs], quality)

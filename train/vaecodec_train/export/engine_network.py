@@ -1,4 +1,4 @@
-"""Turn modules in float into networks of the integer engine (`vaecodec.engine`).
+"""Turn float modules into networks of the integer engine (`vaecodec.engine`).
 
 An activation is an integer whose unit, the step, is a real number for each channel. A layer's
 integer weights and biases include the steps of its input and output, times 2^shift:
@@ -273,7 +273,7 @@ class Builder:
     def _inner(
         self, name: str, writer: str, reader: str, block: PlainBlock, source: str, target: str
     ) -> str:
-        """Add a layer inside a block. What its reader reads settles its steps."""
+        """Add a layer inside a block. The range of what `reader` reads sets the steps."""
         conv = affine(block.get_submodule(writer))  # type: ignore[arg-type]
         largest = self.ranges.reads[f"{name}.{reader}"]
         steps = self.wide_enough(largest, conv, source)

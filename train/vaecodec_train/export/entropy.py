@@ -82,10 +82,10 @@ def entropy_model(
 def hyper_synthesis(
     autoencoder: Autoencoder, ranges: Ranges, median_rest: F64
 ) -> tuple[Network, F64]:
-    """Return h_s with the bias of the quality, z (zh, zw, z) -> p (4zh, 4zw, p), and p's steps.
+    """Return h_s with the bias of each quality, z (zh, zw, z) -> p (4zh, 4zw, p), and p's steps.
 
-    median_rest: (z,) what rounding took from the medians of z. The bias of the first layer gives
-    it back.
+    median_rest: (z,) the medians of z minus their rounded values. The first layer's bias makes up
+    for it.
     """
     h_s = copy.deepcopy(autoencoder.h_s).double()
     first: Any = h_s[0].conv

@@ -151,8 +151,8 @@ class Autoencoder(nn.Module):
         h_a:  1x1 (m -> z), block, down, block, down
         h_s:  up, block, up (z -> p), block
 
-    Each context step codes a quarter of y: at each position of a 2x2 cell one of the four groups of
-    m/4 channels, so that after four steps every position has every group
+    Each context step codes a quarter of y: at each position of a 2x2 square one of the four groups
+    of m/4 channels, so that after four steps every position has every group
     (`vaecodec.spec.group_at`). Step 0 reads p alone. The others also read what the earlier steps
     decoded:
 

@@ -69,8 +69,7 @@ class GatedBlock(nn.Module):
 class PlainBlock(nn.Module):
     """A block of 1x1 and depthwise convolutions, ReLU and additions. (B, c, h, w) -> same shape.
 
-    It uses only operations that are exact in small integers. Costs 6 c^2 multiplications per
-    position.
+    It uses only operations that the integer engine has. Costs 6 c^2 multiplications per position.
     """
 
     def __init__(self, c: int):
