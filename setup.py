@@ -17,6 +17,8 @@ class BuildExtensions(build_ext):
     def build_extensions(self) -> None:
         msvc = self.compiler.compiler_type == "msvc"
         for extension in self.extensions:
+            # What an earlier build left must not pass for a success of this one.
+            Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
             extension.extra_compile_args = (
                 ["/O2", "/std:c11"] if msvc else ["-O3", "-std=c11", "-g0"]
             )
@@ -42,6 +44,7 @@ setup(
         Extension(
             "vaecodec.engine._engine",
             ["codec/vaecodec/engine/engine.c"],
+            define_macros=[("Py_LIMITED_API", "0x030b0000")] if STABLE_ABI else [],
             py_limited_api=STABLE_ABI,
             optional=True,  # vaecodec.engine then runs on NumPy
         )

@@ -124,6 +124,12 @@ def test_input_and_output_are_needed(name: str) -> None:
     refused(network, "no input or no output")
 
 
+def test_buffers_have_names() -> None:
+    network = valid_network()
+    network.buffers[""] = Buffer(1)
+    refused(network, "a buffer has no name")
+
+
 def test_number_of_buffers() -> None:
     network = valid_network()
     network.buffers.update({f"unused {i}": Buffer(1) for i in range(28)})

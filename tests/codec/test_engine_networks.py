@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from random_networks import random_context, random_patches, random_stream, random_synthesis
-from vaecodec.engine import Engine, Layer, Network, available, native, save_network
+from vaecodec.engine import Engine, Layer, Network, available, native, save_network, workers
 from vaecodec.engine.network import stages
 
 NETWORKS: dict[str, Callable[[], Network]] = {
@@ -183,6 +183,36 @@ def test_threads_at_odd_times(code: str, output: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == output, done.stderr
+
+
+@pytest.mark.skipif(not native.kernels(), reason="needs the engine in C")
+def test_an_interrupted_run_does_not_spoil_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that help the interrupted run may go on, but not in the arrays of the next one."""
+    network = random_stream(5, 64, 3)
+    x, other = (random_input(network, (48, 40), seed) for seed in (1, 2))
+    engine = Engine(network, 2)
+    expected = Engine(network, 1, "numpy").run(x)
+    hand_over = workers._Helpers.hand_over
+
+    def interrupted(helpers: workers._Helpers, work: Callable[[], None]) -> bool:
+        hand_over(helpers, work)
+        raise KeyboardInterrupt
+
+    for _ in range(20):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(workers._Helpers, "hand_over", interrupted)
+            engine.run(other)
+        assert np.array_equal(engine.run(x), expected)
+
+
+def test_threads_do_not_accumulate() -> None:
+    network = random_stream(5, 8, 1)
+    engine = Engine(network, 8)
+    x = random_input(network, (16, 3))
+    before = threading.active_count()
+    for _ in range(300):
+        engine.run(x)
+    assert threading.active_count() <= before + workers.available_cores()
 
 
 @pytest.mark.parametrize("name", available())

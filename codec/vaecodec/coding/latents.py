@@ -145,7 +145,8 @@ def _code_y(nets: Networks, quality: float, size: Size, z: I32, code_step: CodeS
         # Beyond the tile, a latent is its mean.
         value = mean + Y_FRACTION * cells.spread(symbols, mean.shape).astype(np.int32)
         cells.put(value, y)
-        cells.put(nets.y_input(cells.step, value), known)
+        if cells.step < STEPS - 1:
+            cells.put(nets.y_input(cells.step, value), known)
     return _cropped(y, size)
 
 

@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
 #define TARGET(features) __attribute__((target(features)))
 #define UNROLL _Pragma("GCC unroll 16")
@@ -36,7 +36,8 @@ enum { MAX_BUFFERS = 33 };  /* those of a network, and what the caller gives */
 enum { LINEAR, DEPTHWISE, GAIN, SHUFFLE, UNSHUFFLE, CLAMP };
 enum { ADD = 1, RELU = 2 };
 
-/* An array of int16 (rows, columns, channels), followed by room for one more value. `n` rows of the
+/* An array of int16 (rows, columns, channels), followed by room for one more value, since inputs are read in
+ * pairs. The other input of an odd last one may be in use by another thread; its weight is 0. `n` rows of the
  * network are n * scale rows of the buffer. A local buffer holds one band of rows. Buffer 0 is what
  * the caller gives. It has no such room, and only the layer CLAMP reads it. */
 typedef struct {
@@ -52,19 +53,20 @@ typedef struct {
     int64_t weight, bias, shift;     /* byte offsets in the constants, or for a gain in the gains */
 } Layer;
 
-/* What a kernel needs to know about a linear or depthwise layer. `bias` includes 2^(shift - 1). The three
- * arrays are padded with zeros to whole panels of outputs.
+/* What a kernel needs to know about a linear, depthwise or gain layer. `bias` includes 2^(shift - 1). Weights,
+ * and their bias and shift, are padded with zeros to whole panels of outputs.
  *   linear     weight[outputs / 16][inputs / 2][16][2], so that a vector holds pairs of inputs
  *   depthwise  weight[10][outputs], tap by tap, in row-major order; the tenth tap is 0 */
 typedef struct {
     const int16_t *weight;
-    const int32_t *bias, *shift;
+    const int32_t *gain, *bias, *shift;
     ptrdiff_t inputs, outputs, padded;  /* linear: inputs is even; padded: outputs in whole panels */
     ptrdiff_t source_pitch, target_pitch;
     int low, add;
 } Weights;
 
 typedef void Linear(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels);
+typedef Linear Gain;
 /* x: the rows above, at and below the output. step: from a pixel to the next in each, 0 for a row of zeros. */
 typedef void Depthwise(const Weights *l, const int16_t *const x[3], const ptrdiff_t step[3], int16_t *y,
                        ptrdiff_t pixels);
@@ -101,6 +103,19 @@ static void linear_portable(const Weights *l, const int16_t *x, int16_t *y, ptrd
                 yp[j] = finished(sum[j], l->shift[o + j], l->low, l->add, yp[j]);
         }
     }
+}
+
+/* Multiplies by the gain, adds the bias, rounds and saturates. The compiler makes vectors of it for each kernel. */
+INLINE void gain_any(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels)
+{
+    for (ptrdiff_t p = 0; p < pixels; p++, x += l->source_pitch, y += l->target_pitch)
+        for (ptrdiff_t c = 0; c < l->outputs; c++)
+            y[c] = finished(x[c] * l->gain[c] + l->bias[c], l->shift[c], l->low, l->add, y[c]);
+}
+
+static void gain_portable(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels)
+{
+    gain_any(l, x, y, pixels);
 }
 
 /* Points `tap` to the nine inputs of an output, in row-major order, and to zeros for the tenth weight. */
@@ -210,6 +225,11 @@ static void depthwise_portable(const Weights *l, const int16_t *const x[3], cons
             o += PANEL * panels;                                                                                       \
             left -= panels;                                                                                            \
         }                                                                                                              \
+    }                                                                                                                  \
+                                                                                                                       \
+    ATTRIBUTES static void gain_##ISA(const Weights *l, const int16_t *x, int16_t *y, ptrdiff_t pixels)                \
+    {                                                                                                                  \
+        gain_any(l, x, y, pixels);                                                                                     \
     }                                                                                                                  \
                                                                                                                        \
     ATTRIBUTES static void depthwise_##ISA(const Weights *l, const int16_t *const x[3],                                \
@@ -346,7 +366,7 @@ AVX2 INLINE void avx2_channels(const avx2_v32 *sum, const int32_t *shift, int lo
 
 KERNELS(avx2, AVX2, 2, 16, 4, 1)
 
-#if !defined(__GNUC__) || (defined(__clang__) ? __clang_major__ >= 13 : __GNUC__ >= 11)
+#if defined(__clang__) ? __clang_major__ >= 13 : defined(__GNUC__) ? __GNUC__ >= 11 : _MSC_VER >= 1930
 #define KNOWS_AVXVNNI  /* the compiler; the build must not fail for older ones */
 #define avxvnni_pair avx2_pair
 #define avxvnni_weights avx2_weights
@@ -557,24 +577,25 @@ typedef struct {
     const char *name;
     Linear *linear;
     Depthwise *depthwise;
+    Gain *gain;
     int needs;  /* features */
 } Kernel;
 
 /* Best first. */
 static const Kernel kernels[] = {
 #if defined(__x86_64__) || defined(_M_X64)
-    {"vnni", linear_vnni, depthwise_vnni, HAS_VNNI},
+    {"vnni", linear_vnni, depthwise_vnni, gain_vnni, HAS_VNNI},
 #ifdef KNOWS_AVXVNNI
-    {"avxvnni", linear_avxvnni, depthwise_avxvnni, HAS_AVXVNNI},
+    {"avxvnni", linear_avxvnni, depthwise_avxvnni, gain_avxvnni, HAS_AVXVNNI},
 #endif
-    {"avx2", linear_avx2, depthwise_avx2, HAS_AVX2},
-    {"sse2", linear_sse2, depthwise_sse2, 0},
+    {"avx2", linear_avx2, depthwise_avx2, gain_avx2, HAS_AVX2},
+    {"sse2", linear_sse2, depthwise_sse2, gain_sse2, 0},
 #elif defined(__aarch64__) || defined(_M_ARM64)
-    {"neon", linear_neon, depthwise_neon, 0},
+    {"neon", linear_neon, depthwise_neon, gain_neon, 0},
 #elif defined(__wasm_simd128__)
-    {"wasm", linear_wasm, depthwise_wasm, 0},
+    {"wasm", linear_wasm, depthwise_wasm, gain_wasm, 0},
 #endif
-    {"portable", linear_portable, depthwise_portable, 0},
+    {"portable", linear_portable, depthwise_portable, gain_portable, 0},
 };
 enum { KERNEL_COUNT = sizeof kernels / sizeof *kernels };
 
@@ -620,17 +641,6 @@ typedef struct {
     ptrdiff_t rows, columns;  /* of the network, at scale 1 */
 } Run;
 
-/* Multiplies by the gain, adds the bias, rounds and saturates. */
-static void gain(const Layer *l, const char *gains, const int16_t *x, ptrdiff_t source_pitch, int16_t *y,
-                 ptrdiff_t target_pitch, ptrdiff_t pixels, int low)
-{
-    const int32_t *by = (const void *)(gains + l->weight);
-    const int32_t *bias = (const void *)(gains + l->bias), *shift = (const void *)(gains + l->shift);
-    for (ptrdiff_t p = 0; p < pixels; p++, x += source_pitch, y += target_pitch)
-        for (ptrdiff_t c = 0; c < l->outputs; c++)
-            y[c] = finished(x[c] * by[c] + bias[c], shift[c], low, l->flags & ADD, y[c]);
-}
-
 /* Copies between `rows` x `columns` wide pixels and the narrow ones, `factor` times as many in rows and columns. */
 static void reshuffle(const Layer *l, const int16_t *x, ptrdiff_t source_pitch, int16_t *y, ptrdiff_t target_pitch,
                       ptrdiff_t rows, ptrdiff_t columns)
@@ -666,17 +676,18 @@ static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t
     ptrdiff_t rows = (last - first) * to->scale, columns = run->columns * to->scale;
     const int16_t *x = run->buffers[l->source] + source_row * source_width + l->source_channel;
     int16_t *y = run->buffers[l->target] + target_row * target_width + l->target_channel;
-    int low = l->flags & RELU ? 0 : -LIMIT;
+    const char *constants = l->kind == GAIN ? run->gains : run->constants;
     Weights w = {
-        .weight = (const void *)(run->constants + l->weight),
-        .bias = (const void *)(run->constants + l->bias),
-        .shift = (const void *)(run->constants + l->shift),
+        .weight = (const void *)(constants + l->weight),
+        .gain = (const void *)(constants + l->weight),
+        .bias = (const void *)(constants + l->bias),
+        .shift = (const void *)(constants + l->shift),
         .inputs = (l->inputs + 1) / 2 * 2,
         .outputs = l->outputs,
         .padded = (l->outputs + PANEL - 1) / PANEL * PANEL,
         .source_pitch = from->channels,
         .target_pitch = to->channels,
-        .low = low,
+        .low = l->flags & RELU ? 0 : -LIMIT,
         .add = (int)(l->flags & ADD),
     };
     switch (l->kind) {
@@ -692,7 +703,7 @@ static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t
         }
         break;
     case GAIN:
-        gain(l, run->gains, x, from->channels, y, to->channels, rows * columns, low);
+        run->kernel->gain(&w, x, y, rows * columns);
         break;
     case SHUFFLE:
         reshuffle(l, x, from->channels, y, to->channels, rows / l->factor, columns / l->factor);
@@ -749,7 +760,6 @@ static void run_shares(const Run *run, const Stage *stages, ptrdiff_t stage_coun
 /* ---- 4. Python ------------------------------------------------------------------------------ */
 #ifndef VAECODEC_ENGINE_ONLY
 #define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 
 static PyObject *kernel_names(PyObject *self, PyObject *unused)
@@ -765,12 +775,17 @@ static PyObject *kernel_names(PyObject *self, PyObject *unused)
     return names;
 }
 
-/* Returns whether every buffer is as large as its shape says. */
-static int buffers_fit(const Run *run, const Stage *stages, ptrdiff_t stage_count, const Py_buffer *views,
-                       ptrdiff_t count)
+/* Returns whether all indices are in range and every buffer is as large as its shape says. */
+static int arguments_fit(const Run *run, ptrdiff_t layer_count, const Stage *stages, ptrdiff_t stage_count,
+                         const Py_buffer *views, ptrdiff_t count)
 {
     int64_t band = 1;
-    for (ptrdiff_t s = 0; s < stage_count; s++) band = stages[s].band > band ? stages[s].band : band;
+    for (const Stage *s = stages; s < stages + stage_count; s++) {
+        if (s->band <= 0 || s->first < 0 || s->first > s->last || s->last > layer_count) return 0;
+        band = s->band > band ? s->band : band;
+    }
+    for (const Layer *l = run->layers; l < run->layers + layer_count; l++)
+        if (l->source < 0 || l->source >= count || l->target < 0 || l->target >= count) return 0;
     for (ptrdiff_t b = 0; b < count; b++) {
         const Shape *s = run->shapes + b;
         int64_t rows = s->local && band < run->rows ? band : run->rows;
@@ -795,16 +810,17 @@ static PyObject *run_network(PyObject *self, PyObject *args)
         return NULL;
     const Stage *stages = given[STAGES].buf;
     Py_ssize_t count = PyTuple_Size(arrays), stage_count = given[STAGES].len / (Py_ssize_t)sizeof(Stage);
+    Py_ssize_t layer_count = given[LAYERS].len / (Py_ssize_t)sizeof(Layer);
     Run run = {find_kernel(name), given[LAYERS].buf, given[SHAPES].buf, buffers, given[CONSTANTS].buf,
                given[GAINS].buf, rows, columns};
     int sensible = run.kernel && count <= MAX_BUFFERS && given[SHAPES].len == count * (Py_ssize_t)sizeof(Shape)
                    && given[PROGRESS].len >= 2 * (Py_ssize_t)sizeof(int64_t) && rows > 0 && columns > 0 && share > 0;
     while (sensible && held < count
-           && !PyObject_GetBuffer(PyTuple_GetItem(arrays, held), views + held, PyBUF_SIMPLE)) {
+           && !PyObject_GetBuffer(PyTuple_GetItem(arrays, held), views + held, held ? PyBUF_WRITABLE : PyBUF_SIMPLE)) {
         buffers[held] = views[held].buf;
         held++;
     }
-    if (!sensible || (held == count && !buffers_fit(&run, stages, stage_count, views, count)))
+    if (!sensible || (held == count && !arguments_fit(&run, layer_count, stages, stage_count, views, count)))
         PyErr_SetString(PyExc_ValueError, "the arguments do not fit together");
     if (!PyErr_Occurred()) {
         Py_BEGIN_ALLOW_THREADS
@@ -825,7 +841,12 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static PyModuleDef_Slot slots[] = {
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_engine", NULL, 0, methods, slots, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__engine(void) { return PyModuleDef_Init(&module); }

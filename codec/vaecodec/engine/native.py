@@ -26,7 +26,7 @@ except ImportError:  # installed without a compiler
     _engine = None  # type: ignore[assignment]
 
 CLAMP = "clamp"  # the kind of the layer that clamps what `run` is given
-GIVEN = ""  # the buffer that it reads
+GIVEN = ""  # the buffer that it reads; no other has this name
 PANEL = 16  # outputs whose weights are stored together
 BAND_PIXELS = 192  # at most, in a band of several rows, so that activations stay in the L2 cache
 SHARES_PER_THREAD = 4  # more than 1, so that a thread that starts late takes fewer of them
@@ -175,7 +175,12 @@ class Program:
                 share,
             )
 
-        run_in_threads(work, min(threads, -(-rows // share)))
+        try:
+            run_in_threads(work, min(threads, -(-rows // share)))
+        except BaseException:  # such as KeyboardInterrupt
+            # Other threads may go on using these arrays.
+            _memory.arrays = {}
+            raise
         output = self.network.buffers[OUTPUT]
         shape = rows * output.scale, columns * output.scale, output.channels
         return whole[self.names.index(OUTPUT)][:-1].reshape(shape)
@@ -194,7 +199,7 @@ class Program:
         for i, (name, buffer) in enumerate(self.network.buffers.items()):
             size = values_in(buffer, rows, columns)
             if name == GIVEN:
-                whole[i] = np.ascontiguousarray(x).reshape(-1)
+                whole[i] = np.require(x, requirements=["C", "A"]).reshape(-1)
             elif name == OUTPUT:
                 whole[i] = np.empty(size, np.int16)
             elif name not in self.local:

@@ -133,6 +133,8 @@ def check(network: Network) -> Network:
     if len(network.buffers) > MAX_BUFFERS:
         raise ModelError(f"{len(network.buffers)} buffers, more than {MAX_BUFFERS}")
     for name, buffer in network.buffers.items():
+        if not name:
+            raise ModelError("a buffer has no name")
         if not (1 <= buffer.channels < 2**15 and 1 <= buffer.scale <= 64):
             raise ModelError(f"buffer {name}: {buffer.channels} channels at scale {buffer.scale}")
     if not {INPUT, OUTPUT} <= set(network.buffers):
@@ -272,7 +274,10 @@ def load_network(path: Path) -> Network:
     try:
         with np.load(path, allow_pickle=False) as file:
             tensors = {name: _array(file[name]) for name in file.files}
-        description = json.loads(tensors.pop("network").tobytes())
+        text = tensors.pop("network")
+        if text.dtype != np.uint8 or text.ndim != 1:
+            raise TypeError("`network` is not a text")
+        description = json.loads(text.tobytes())
         buffers = {name: _typed(Buffer(*both)) for name, both in description["buffers"].items()}
         layers = tuple(_typed(Layer(**fields)) for fields in description["layers"])
         return check(Network(buffers, layers, tensors))
@@ -287,7 +292,7 @@ def _array(member: Any) -> Tensor:
     """Return a member of an archive if it is an array of integers."""
     if not isinstance(member, np.ndarray) or member.dtype.kind not in "iu":
         raise TypeError("a member is not an array of integers")
-    return member
+    return member.astype(member.dtype.newbyteorder("="))
 
 
 def _typed(item: T) -> T:

@@ -7,6 +7,7 @@ only decide what is sent and how it looks.
 
 import hashlib
 import json
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any, cast
@@ -69,6 +70,7 @@ class Networks:
         self._z_tables: dict[int, Tables] = {}
         self._sessions: dict[str, Any] = {}
         self._engines: dict[str, Engine] = {}
+        self._loading = threading.RLock()
 
     def _load_tables(self) -> None:
         self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
@@ -81,10 +83,15 @@ class Networks:
             self.tables = {name: file[name] for name in file.files}
         self.y_tables = Tables(self.tables["y_half_width"], self.tables["y_frequency"])
         self.m = self.tables["bias_scale"].shape[1]
+        self.channels_z = len(self.tables["z_median"])
         self.y_shift = self.tables["y_shift"]
         if self.y_shift.shape != (self.m,) or self.y_shift.max() > MAX_Y_SHIFT:
             raise ValueError("y_shift has the wrong shape or is too large")
-        self.channels_z = len(self.tables["z_median"])
+        scale_index = self.tables["scale_index"]
+        if scale_index.shape != (4096,) or scale_index.max() >= len(self.tables["y_half_width"]):
+            raise ValueError("scale_index has the wrong shape or names a missing table")
+        if self.m % STEPS or self.channels_z > 256:
+            raise ValueError("the number of channels is not supported")
 
     def z_tables(self, quality: float) -> Tables:
         """Return the tables of z at a quality, one per channel.
@@ -101,14 +108,15 @@ class Networks:
 
     def engine(self, network: str) -> Engine:
         """Return the engine of an integer network, one of `NETWORKS`."""
-        engine = self._engines.get(network)
-        if engine is None:
-            path = self.folder / f"{network}.npz"
-            loaded = load_network(path)
-            if not self._fits(network, loaded):
-                raise ModelError(f"{path}: does not fit the other files of the model")
-            engine = Engine(loaded, self.threads or available_cores())
-            self._engines[network] = engine
+        with self._loading:  # several tiles may be the first ones
+            engine = self._engines.get(network)
+            if engine is None:
+                path = self.folder / f"{network}.npz"
+                loaded = load_network(path)
+                if not self._fits(network, loaded):
+                    raise ModelError(f"{path}: does not fit the other files of the model")
+                engine = Engine(loaded, self.threads or available_cores())
+                self._engines[network] = engine
         return engine
 
     def _fits(self, name: str, network: Network) -> bool:
