@@ -38,6 +38,15 @@ def test_batches_depend_on_seed_and_iteration_alone(tmp_path: Path, images: Path
     assert not np.array_equal(first[0], other[0])
 
 
+def test_a_batch_covers_all_qualities(tmp_path: Path, images: Path) -> None:
+    t = start_trainer(tmp_path, images)
+    for number in range(20):
+        _, q = draw_batch(t.dataset, t.config, number)
+        assert q.dtype == np.float32 and q.min() >= 0 and q.max() <= 1
+        bands = np.minimum((q * t.config.batch).astype(int), t.config.batch - 1)
+        assert sorted(bands) == list(range(t.config.batch))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_patterns_depend_on_the_seed(images: Path, kind: Any) -> None:
     photo = np.asarray(Image.open(images / "1.png"))[:64, :64]

@@ -1,5 +1,6 @@
 """The trainer: it learns, rolls back, and resumes exactly."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,26 @@ def test_a_loss_that_is_no_number_rolls_back(tmp_path: Path, images: Path) -> No
     assert all(torch.equal(a, b) for a, b in zip(good, t.autoencoder.parameters(), strict=True))
     assert "not a number" in read_log(tmp_path)[-1]["message"]
     assert np.isfinite(train(t, 1)).all()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_compiling_does_not_count_as_training(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    t = start_trainer(tmp_path, images, steps=3)
+    t.config = dataclasses.replace(t.config, compile=compiled)
+    now = 0.0
+    update = t.update
+
+    def slow_at_first(*inputs: Any) -> dict[str, float]:
+        nonlocal now
+        now += 10 if t.iteration else 1000
+        return update(*inputs)
+
+    monkeypatch.setattr(t, "update", slow_at_first)
+    t.clock = lambda: now
+    t.run(None, log_of(t))
+    assert t.seconds == (20 if compiled else 1020)
 
 
 @pytest.fixture

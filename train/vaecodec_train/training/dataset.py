@@ -116,7 +116,9 @@ def draw_batch(
     """
     rng = np.random.default_rng([config.seed, iteration])
     crops = [draw_crop(dataset, config, rng) for _ in range(config.batch)]
-    return np.stack(crops), rng.random(config.batch, np.float32)
+    # One quality in each of `batch` equal bands, so that every batch covers all qualities.
+    q = (rng.permutation(config.batch) + rng.random(config.batch)) / config.batch
+    return np.stack(crops), q.astype(np.float32)
 
 
 def draw_crop(dataset: Dataset, config: TrainConfig, rng: np.random.Generator) -> Pixels:

@@ -183,8 +183,12 @@ class Trainer:
         return copy.eval()
 
     def run(self, minutes: float | None, log: Log) -> None:
-        """Train until the end of the run, for `minutes`, or until SIGINT or SIGTERM, then save."""
+        """Train until the end of the run, for `minutes`, or until SIGINT or SIGTERM, then save.
+
+        The first iteration of a compiled network does not count as time, since it compiles.
+        """
         start = self.clock()
+        compiling = self.config.compile
         saved = time.monotonic()
         seconds_before = self.seconds
         pixels = self.config.batch * self.config.patch**2
@@ -199,6 +203,9 @@ class Trainer:
                     inputs = next_inputs.result()
                     next_inputs = background.submit(self.inputs, self.iteration + 1)
                     values = self.update(*inputs)
+                    if compiling:
+                        start = self.clock()
+                        compiling = False
                     if not np.isfinite(values["loss"]):
                         self.roll_back(log)
                         next_inputs = background.submit(self.inputs, self.iteration)
