@@ -216,7 +216,7 @@ static void depthwise_portable(const Weights *l, const int16_t *const x[3], cons
             /* 5 panels are 3 and 2, not 4 and 1: narrow tiles are slow. */                                            \
             ptrdiff_t groups = (left + PANELS - 1) / PANELS;                                                           \
             ptrdiff_t panels = (left + groups - 1) / groups;                                                           \
-            switch (panels) {                                                                                          \
+            switch (PANELS > 1 ? panels : 1) {                                                                         \
             case 1: ISA##_panels(l, x, y, pixels, o, 1); break;                                                        \
             case 2: ISA##_panels(l, x, y, pixels, o, PANELS < 2 ? 1 : 2); break;                                       \
             case 3: ISA##_panels(l, x, y, pixels, o, PANELS < 3 ? 1 : 3); break;                                       \
@@ -257,6 +257,19 @@ static void depthwise_portable(const Weights *l, const int16_t *const x[3], cons
         depthwise_from(l, x, step, y, pixels, c);                                                                      \
     }
 
+/* Instruction sets with 128-bit vectors finish panels and channels by ISA_eight, which finishes eight sums. */
+#define EIGHTS(ISA)                                                                                                    \
+    INLINE void ISA##_panel(const ISA##_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)                  \
+    {                                                                                                                  \
+        ISA##_eight(sum, shift, low, add, y);                                                                          \
+        ISA##_eight(sum + 2, shift + 8, low, add, y + 8);                                                              \
+    }                                                                                                                  \
+                                                                                                                       \
+    INLINE void ISA##_channels(const ISA##_v32 *sum, const int32_t *shift, int low, int16_t *y)                        \
+    {                                                                                                                  \
+        ISA##_eight(sum, shift, low, 0, y);                                                                            \
+    }
+
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 
@@ -285,21 +298,14 @@ INLINE __m128i sse2_shifted(__m128i v, const int32_t *shift)
     return sse2_load32(lane);
 }
 
-INLINE void sse2_store(__m128i v, int low, int add, int16_t *y)
+INLINE void sse2_eight(const sse2_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
 {
     __m128i high = _mm_set1_epi16(LIMIT);
+    __m128i v = _mm_packs_epi32(sse2_shifted(sum[0], shift), sse2_shifted(sum[1], shift + 4));
     v = _mm_min_epi16(_mm_max_epi16(v, _mm_set1_epi16(-LIMIT)), high);
     if (add) v = _mm_adds_epi16(v, sse2_load16(y));
     v = _mm_min_epi16(_mm_max_epi16(v, _mm_set1_epi16((short)low)), high);
     _mm_storeu_si128((void *)y, v);
-}
-
-INLINE void sse2_panel(const sse2_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
-{
-    for (int v = 0; v < 4; v += 2) {
-        __m128i first = sse2_shifted(sum[v], shift + 4 * v), second = sse2_shifted(sum[v + 1], shift + 4 * v + 4);
-        sse2_store(_mm_packs_epi32(first, second), low, add, y + 4 * v);
-    }
 }
 
 INLINE void sse2_taps(sse2_v32 *sum, __m128i x0, __m128i x1, __m128i w0, __m128i w1)
@@ -308,11 +314,7 @@ INLINE void sse2_taps(sse2_v32 *sum, __m128i x0, __m128i x1, __m128i w0, __m128i
     sum[1] = _mm_add_epi32(sum[1], _mm_madd_epi16(_mm_unpackhi_epi16(x0, x1), _mm_unpackhi_epi16(w0, w1)));
 }
 
-INLINE void sse2_channels(const sse2_v32 *sum, const int32_t *shift, int low, int16_t *y)
-{
-    sse2_store(_mm_packs_epi32(sse2_shifted(sum[0], shift), sse2_shifted(sum[1], shift + 4)), low, 0, y);
-}
-
+EIGHTS(sse2)
 KERNELS(sse2, , 4, 8, 2, 1)
 
 /* AVX2, and the same with the products of AVX-VNNI. */
@@ -396,12 +398,7 @@ VNNI INLINE vnni_v32 vnni_dot(vnni_v32 sum, vnni_w w, vnni_p x) { return _mm512_
 
 VNNI INLINE void vnni_panel(const vnni_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
 {
-    __m256i v = _mm512_cvtsepi32_epi16(_mm512_srav_epi32(*sum, vnni_load32(shift)));
-    __m256i high = _mm256_set1_epi16(LIMIT);
-    v = _mm256_min_epi16(_mm256_max_epi16(v, _mm256_set1_epi16(-LIMIT)), high);
-    if (add) v = _mm256_adds_epi16(v, _mm256_loadu_si256((const void *)y));
-    v = _mm256_min_epi16(_mm256_max_epi16(v, _mm256_set1_epi16((short)low)), high);
-    _mm256_storeu_si256((void *)y, v);
+    avx2_store(_mm512_cvtsepi32_epi16(_mm512_srav_epi32(*sum, vnni_load32(shift))), low, add, y);
 }
 
 VNNI INLINE void vnni_taps(vnni_v32 *sum, __m512i x0, __m512i x1, __m512i w0, __m512i w1)
@@ -468,8 +465,6 @@ static int features(void)
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #include <arm_neon.h>
 
-static int features(void) { return 0; }
-
 typedef int16x8_t neon_v16;
 typedef int32x4_t neon_v32;
 typedef int16x4x2_t neon_w, neon_p;  /* .val[0] belongs to the first input of the pair */
@@ -494,29 +489,17 @@ INLINE void neon_eight(const neon_v32 *sum, const int32_t *shift, int low, int a
     vst1q_s16(y, vminq_s16(vmaxq_s16(v, vdupq_n_s16((int16_t)low)), high));
 }
 
-INLINE void neon_panel(const neon_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
-{
-    neon_eight(sum, shift, low, add, y);
-    neon_eight(sum + 2, shift + 8, low, add, y + 8);
-}
-
 INLINE void neon_taps(neon_v32 *sum, int16x8_t x0, int16x8_t x1, int16x8_t w0, int16x8_t w1)
 {
     sum[0] = vmlal_s16(vmlal_s16(sum[0], vget_low_s16(x0), vget_low_s16(w0)), vget_low_s16(x1), vget_low_s16(w1));
     sum[1] = vmlal_s16(vmlal_s16(sum[1], vget_high_s16(x0), vget_high_s16(w0)), vget_high_s16(x1), vget_high_s16(w1));
 }
 
-INLINE void neon_channels(const neon_v32 *sum, const int32_t *shift, int low, int16_t *y)
-{
-    neon_eight(sum, shift, low, 0, y);
-}
-
+EIGHTS(neon)
 KERNELS(neon, , 4, 8, 4, 1)
 
 #elif defined(__wasm_simd128__)
 #include <wasm_simd128.h>
-
-static int features(void) { return 0; }
 
 typedef v128_t wasm_v16, wasm_v32, wasm_w, wasm_p;
 
@@ -548,12 +531,6 @@ INLINE void wasm_eight(const wasm_v32 *sum, const int32_t *shift, int low, int a
     wasm_v128_store(y, wasm_i16x8_min(wasm_i16x8_max(v, wasm_i16x8_splat((int16_t)low)), high));
 }
 
-INLINE void wasm_panel(const wasm_v32 *sum, const int32_t *shift, int low, int add, int16_t *y)
-{
-    wasm_eight(sum, shift, low, add, y);
-    wasm_eight(sum + 2, shift + 8, low, add, y + 8);
-}
-
 INLINE void wasm_taps(wasm_v32 *sum, v128_t x0, v128_t x1, v128_t w0, v128_t w1)
 {
     sum[0] = wasm_i32x4_add(sum[0], wasm_i32x4_extmul_low_i16x8(x0, w0));
@@ -562,14 +539,12 @@ INLINE void wasm_taps(wasm_v32 *sum, v128_t x0, v128_t x1, v128_t w0, v128_t w1)
     sum[1] = wasm_i32x4_add(sum[1], wasm_i32x4_extmul_high_i16x8(x1, w1));
 }
 
-INLINE void wasm_channels(const wasm_v32 *sum, const int32_t *shift, int low, int16_t *y)
-{
-    wasm_eight(sum, shift, low, 0, y);
-}
-
+EIGHTS(wasm)
 KERNELS(wasm, , 4, 8, 2, 1)
 
-#else
+#endif
+
+#if !defined(__x86_64__) && !defined(_M_X64)
 static int features(void) { return 0; }
 #endif
 
@@ -614,13 +589,13 @@ enum { SPINS = 4000 };  /* how often a waiting thread polls before it yields */
 
 #if defined(_MSC_VER)
 #include <intrin.h>
-__declspec(dllimport) int __stdcall SwitchToThread(void);
 INLINE int64_t fetch_add(int64_t *p) { return _InterlockedExchangeAdd64((volatile __int64 *)p, 1); }
 INLINE int64_t load(int64_t *p) { return _InterlockedExchangeAdd64((volatile __int64 *)p, 0); }
-INLINE void give_way(void) { SwitchToThread(); }
 #else
 INLINE int64_t fetch_add(int64_t *p) { return __atomic_fetch_add(p, 1, __ATOMIC_ACQ_REL); }
 INLINE int64_t load(int64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+#endif
+
 #if defined(_WIN32)
 __declspec(dllimport) int __stdcall SwitchToThread(void);
 INLINE void give_way(void) { SwitchToThread(); }
@@ -629,7 +604,6 @@ INLINE void give_way(void) { SwitchToThread(); }
 INLINE void give_way(void) { sched_yield(); }
 #else
 INLINE void give_way(void) {}  /* WebAssembly, with one thread */
-#endif
 #endif
 
 typedef struct {
@@ -708,11 +682,11 @@ static void run_layer(const Run *run, const Layer *l, ptrdiff_t first, ptrdiff_t
     case SHUFFLE:
         reshuffle(l, x, from->channels, y, to->channels, rows / l->factor, columns / l->factor);
         break;
-    case CLAMP:
-        clamp_given(x, y, rows * target_width);
-        break;
     case UNSHUFFLE:
         reshuffle(l, x, from->channels, y, to->channels, rows, columns);
+        break;
+    case CLAMP:
+        clamp_given(x, y, rows * target_width);
         break;
     }
 }
