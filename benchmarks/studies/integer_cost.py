@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaecodec._arrays import F64
 from vaecodec.engine import Engine
-from vaecodec.engine.network import LIMIT, half
+from vaecodec.engine.network import round_shift, saturate
 from vaecodec.engine.quality import table_row
 from vaecodec.image.files import images_in, read_image
 from vaecodec.spec import POSITIONS, STEPS, Y_FRACTION, Z_FRACTION, step_parts
@@ -108,13 +108,13 @@ def predict(
     y and the symbols z are (h, w, channels) as well.
     """
     m = y.shape[2]
-    p = engines["h_s"].run(saturated(z * Z_FRACTION + entropy.z_median), quality)
+    p = engines["h_s"].run(saturate(z * Z_FRACTION + entropy.z_median), quality)
     y_hat = np.zeros(y.shape, int)  # in 1 / Y_FRACTION
     symbols = np.zeros(y.shape)
     log_scales = np.zeros(y.shape, int)
     bias = table_row(entropy.bias_scale, quality)
     for step in range(STEPS):
-        known = saturated((y_hat + half(entropy.y_shift)) >> entropy.y_shift)
+        known = saturate(round_shift(y_hat, entropy.y_shift))
         inputs = np.concatenate([p, known], 2) if step else p
         out = engines[f"context_{step}"].run(inputs, quality).astype(int)
         out = out.reshape(*out.shape[:2], POSITIONS, 2, m // STEPS)
@@ -126,10 +126,6 @@ def predict(
             y_hat[part] = mean + symbols[part].astype(int) * Y_FRACTION
             log_scales[part] = log_scale.clip(-2048, 2047)
     return symbols, log_scales
-
-
-def saturated(x: F64) -> F64:
-    return x.clip(-LIMIT, LIMIT).astype(np.int16)
 
 
 def bits(symbols: Tensor, scale: Tensor) -> float:

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from helpers import kodak_crop
 from small_training import UNEVEN_MODEL
 from vaecodec.engine import Buffer, Engine, Layer, Network, reference
-from vaecodec.engine.network import LIMIT, OUTPUT, SUM_LIMIT, half, stages
+from vaecodec.engine.network import (
+    LIMIT,
+    OUTPUT,
+    SUM_LIMIT,
+    half,
+    round_shift,
+    saturate,
+    stages,
+)
 from vaecodec.engine.quality import table_row
 from vaecodec.errors import VaecodecError
 from vaecodec.spec import POSITIONS, STEPS, Y_FRACTION, Z_FRACTION, step_parts
@@ -88,17 +96,13 @@ def cells(x: Tensor) -> np.ndarray:
     return x[0].permute(1, 2, 0).numpy()
 
 
-def saturated(x: np.ndarray) -> np.ndarray:
-    return np.clip(x, -LIMIT, LIMIT).astype(np.int16)
-
-
 def z_input(entropy: EntropyModel, z: np.ndarray) -> np.ndarray:
-    return saturated(Z_FRACTION * z.transpose(1, 2, 0).astype(int) + entropy.z_median)
+    return saturate(Z_FRACTION * z.transpose(1, 2, 0).astype(int) + entropy.z_median)
 
 
 def y_input(entropy: EntropyModel, y_hat: np.ndarray) -> np.ndarray:
     in_64ths = np.rint(y_hat * Y_FRACTION).astype(int)
-    return saturated((in_64ths + half(entropy.y_shift)) >> entropy.y_shift)
+    return saturate(round_shift(in_64ths, entropy.y_shift))
 
 
 def test_p_follows_the_float_one(model: Autoencoder, entropy: EntropyModel) -> None:

@@ -121,7 +121,6 @@ def encode_tile(
     """
     z = np.clip(z, -MAX_SYMBOL, MAX_SYMBOL)
     sinks[0].encode(nets.z_tables(quality), _z_index(nets, size), z.reshape(-1))
-
     by_cell = y.transpose(1, 2, 0)
 
     def write_step(cells: StepCells, mean: I32, index: U8) -> Integers:

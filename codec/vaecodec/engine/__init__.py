@@ -18,8 +18,8 @@
 import os
 
 import numpy as np
-import numpy.typing as npt
 
+from vaecodec._arrays import I16
 from vaecodec.engine import native, reference
 from vaecodec.engine.network import INPUT, Buffer, Layer, Network, check, load_network, save_network
 from vaecodec.engine.quality import gain_rows
@@ -89,7 +89,7 @@ class Engine:
         """The number of channels of the input."""
         return self.network.buffers[INPUT].channels
 
-    def run(self, x: npt.NDArray[np.int16], quality: float = 50.0) -> npt.NDArray[np.int16]:
+    def run(self, x: I16, quality: float = 50.0) -> I16:
         """Run the network.
 
         Args:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecodec._arrays import I16, I32, I64, U8
 from vaecodec.engine.network import (
     INPUT,
     KINDS,
@@ -30,8 +31,6 @@ GIVEN = ""  # the buffer that it reads; no other has this name
 PANEL = 16  # outputs whose weights are stored together
 BAND_PIXELS = 192  # at most, in a band of several rows, so that activations stay in the L2 cache
 SHARES_PER_THREAD = 4  # more than 1, so that a thread that starts late takes fewer of them
-
-I16 = npt.NDArray[np.int16]
 
 
 def kernels() -> tuple[str, ...]:
@@ -63,20 +62,20 @@ class Program:
     """A network packed for the C code. `run` may be called from several threads at once."""
 
     def __init__(self, network: Network):
-        given = Buffer(network.buffers[INPUT].channels, network.buffers[INPUT].scale)
+        given = network.buffers[INPUT]
         clamp = Layer(CLAMP, GIVEN, INPUT, given.channels, given.channels)
         buffers = {GIVEN: given, **network.buffers}
         network = Network(buffers, (clamp, *network.layers), network.tensors)
         self.network = network
         self.names = list(network.buffers)
-        self._constants: list[npt.NDArray[np.uint8]] = []
+        self._constants: list[U8] = []
         self._size = 0
-        self._gain_at: dict[str, int] = {}
+        self._gain_at: dict[str, int] = {}  # byte offset of gain, bias and shift in `gains`
+        size = 0
         for layer in network.layers:
             if layer.kind == "gain" and layer.name not in self._gain_at:
-                self._gain_at[layer.name] = (
-                    4 * 3 * sum(len(network.tensors[f"{name}.shift"]) for name in self._gain_at)
-                )
+                self._gain_at[layer.name] = size
+                size += 3 * 4 * layer.outputs
         self.layers = np.array([self._described(layer) for layer in network.layers], np.int64)
         self.constants = np.concatenate([*self._constants, np.zeros(64, np.uint8)])
         parts = stages(network)
@@ -120,12 +119,11 @@ class Program:
         )
         pack = pack_linear if layer.kind == "linear" else pack_depthwise
         rest = -layer.outputs % PANEL
-        offsets = (
+        return (
             self._append(pack(weight)),
             self._append(np.pad(bias + half(shift), (0, rest)).astype(np.int32)),
             self._append(np.pad(shift.astype(np.int32), (0, rest))),
         )
-        return offsets
 
     def _append(self, values: npt.NDArray[Any]) -> int:
         """Append values to the constants, aligned to 64 bytes, and return their byte offset."""
@@ -135,7 +133,7 @@ class Program:
         self._size += len(self._constants[-1])
         return begin
 
-    def gains(self, rows: Rows) -> npt.NDArray[np.int32]:
+    def gains(self, rows: Rows) -> I32:
         """Return gain, bias and shift of every gain layer, as the C code reads them."""
         parts = [np.zeros(0, np.int64)]
         for name in self._gain_at:
@@ -144,7 +142,7 @@ class Program:
             parts += [gain, bias + half(shift), shift.astype(np.int64)]
         return np.concatenate(parts).astype(np.int32)
 
-    def run(self, x: I16, gains: npt.NDArray[np.int32], kernel: str, threads: int) -> I16:
+    def run(self, x: I16, gains: I32, kernel: str, threads: int) -> I16:
         """Run the network. See `vaecodec.engine.Engine.run`."""
         scale = self.network.buffers[INPUT].scale
         rows, columns = x.shape[0] // scale, x.shape[1] // scale
@@ -185,7 +183,7 @@ class Program:
         shape = rows * output.scale, columns * output.scale, output.channels
         return whole[self.names.index(OUTPUT)][:-1].reshape(shape)
 
-    def _stages(self, columns: int, share: int) -> npt.NDArray[np.int64]:
+    def _stages(self, columns: int, share: int) -> I64:
         """Return first layer, last layer and rows in a band of each stage, shape (stages, 3)."""
         stages = []
         for first, last, scale in self.spans:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vaecodec._arrays import I16, I64, Bools
 from vaecodec.errors import ModelError
 
 LIMIT = 16383  # activations are int16 within ±LIMIT
@@ -154,7 +155,7 @@ def check(network: Network) -> Network:
     return network
 
 
-def _check_order(layer: Layer, known: dict[str, npt.NDArray[np.bool_]]) -> None:
+def _check_order(layer: Layer, known: dict[str, Bools]) -> None:
     """Check that a layer reads only what is known, and mark what it writes as known."""
     read = known[layer.source][layer.source_channel :][: layer.inputs]
     written = known[layer.target][layer.target_channel :][: layer.outputs]
@@ -240,10 +241,23 @@ def _check_tensors(network: Network, layer: Layer) -> None:
         raise ModelError(f"a sum may reach {total.max()}, the limit is {SUM_LIMIT}")
 
 
-def half(shift: Tensor) -> npt.NDArray[np.int64]:
+def half(shift: Tensor) -> I64:
     """Return what is added before a rounding shift: 2^(shift - 1), or 0 for a shift of 0."""
-    one: npt.NDArray[np.int64] = np.left_shift(np.int64(1), shift.astype(np.int64)) >> 1
-    return one
+    added: I64 = np.left_shift(np.int64(1), shift.astype(np.int64)) >> 1
+    return added
+
+
+def round_shift(values: npt.NDArray[Any], shift: Tensor) -> npt.NDArray[Any]:
+    """Return values / 2^shift, rounded half up, in the type of the values."""
+    dtype = values.dtype
+    rounded: npt.NDArray[Any] = (values + half(shift).astype(dtype)) >> shift.astype(dtype)
+    return rounded
+
+
+def saturate(values: npt.NDArray[Any]) -> I16:
+    """Return values clamped to ±LIMIT, as activations."""
+    activations: I16 = np.clip(values, -LIMIT, LIMIT).astype(np.int16)
+    return activations
 
 
 def save_network(network: Network, path: Path) -> None:

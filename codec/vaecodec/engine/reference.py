@@ -5,15 +5,13 @@ NumPy multiplies float matrices faster. They are exact, since no sum reaches 2^5
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from vaecodec.engine.network import INPUT, LIMIT, OUTPUT, Layer, Network, Tensor, half
+from vaecodec._arrays import I16, I64
+from vaecodec.engine.network import INPUT, LIMIT, OUTPUT, Layer, Network, Tensor, round_shift
 from vaecodec.engine.quality import Rows
 
-I64 = npt.NDArray[np.int64]
 
-
-def run(network: Network, x: npt.NDArray[np.int16], rows: Rows) -> npt.NDArray[np.int16]:
+def run(network: Network, x: I16, rows: Rows) -> I16:
     """Run a network. See `vaecodec.engine.Engine.run`."""
     scale = network.buffers[INPUT].scale
     height, width = x.shape[0] // scale, x.shape[1] // scale
@@ -46,8 +44,7 @@ def rounded_sum(network: Network, layer: Layer, x: I64, rows: Rows) -> I64:
         weight = network.tensors[f"{layer.name}.weight"]
         bias = network.tensors[f"{layer.name}.bias"].astype(np.int64)
         total = linear(x, weight) if layer.kind == "linear" else depthwise(x, weight)
-    shift = network.tensors[f"{layer.name}.shift"]
-    return (total + bias + half(shift)) >> shift.astype(np.int64)
+    return round_shift(total + bias, network.tensors[f"{layer.name}.shift"])
 
 
 def linear(x: I64, weight: Tensor) -> I64:

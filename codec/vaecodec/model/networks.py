@@ -18,8 +18,8 @@ import onnxruntime
 
 from vaecodec._arrays import F32, I16, I32, U8
 from vaecodec.engine import Buffer, Engine, Network, load_network
-from vaecodec.engine.network import INPUT, LIMIT, OUTPUT, half
-from vaecodec.engine.quality import table_row
+from vaecodec.engine.network import INPUT, OUTPUT, round_shift, saturate
+from vaecodec.engine.quality import neighbours, table_row
 from vaecodec.engine.workers import available_cores
 from vaecodec.entropy.tables import Tables
 from vaecodec.errors import ModelError
@@ -161,12 +161,9 @@ class Networks:
 
     def row(self, name: str, quality: float) -> F32:
         """Return a float quality table's row at a quality, shape (1, C, 1, 1)."""
-        table = self.tables[name]
-        index, rest = quality_position(quality, len(table))
-        lower = table[index]
-        upper = table[min(index + 1, len(table) - 1)]
+        lower, upper, rest = neighbours(self.tables[name], quality)
         row = lower * ((QUALITY_SPAN - rest) / QUALITY_SPAN) + upper * (rest / QUALITY_SPAN)
-        return cast(F32, row.astype(np.float32).reshape(1, -1, 1, 1))
+        return row.astype(np.float32).reshape(1, -1, 1, 1)
 
     def gain_s(self, quality: float) -> F32:
         """Return the factors (1, m, 1, 1) that turn y in 1/64 into the input of g_s."""
@@ -212,8 +209,7 @@ class Networks:
             known, in the units of `y_input`. It is 0 here, since nothing of y is known yet.
         """
         fixed_point = z * Z_FRACTION + self.tables["z_median"].reshape(-1, 1, 1)
-        x = np.clip(fixed_point, -LIMIT, LIMIT).astype(np.int16).transpose(1, 2, 0)
-        p = self.engine("h_s").run(x, quality)
+        p = self.engine("h_s").run(saturate(fixed_point.transpose(1, 2, 0)), quality)
         height, width, channels = p.shape
         state = np.zeros((height, width, channels + self.m), np.int16)
         state[..., :channels] = p
@@ -246,9 +242,7 @@ class Networks:
             step: The context step.
             y: In 1/64, in the shape of the means of `context`.
         """
-        shift = self._groups(step, self.y_shift).astype(np.int32)
-        rounded = (y + half(shift).astype(np.int32)) >> shift
-        return cast(I16, np.clip(rounded, -LIMIT, LIMIT).astype(np.int16))
+        return saturate(round_shift(y, self._groups(step, self.y_shift)))
 
     def _groups(self, step: int, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return values (m,) of channels as (4, m/4): those of the group at each position."""
